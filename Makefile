@@ -40,10 +40,10 @@ $(VENV)/bin/pip:
 
 # The stamps make the second time quick; they follow the files that say what to install.
 $(VENV)/.demo: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(PIP) --editable '.[engine]'
+	$(PIP) --editable '.[engine,cpu]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo $(HOSTS)
-	$(PIP) --editable '.[engine,triton,onnx,tensorrt-rtx,test,check]'
+	$(PIP) --editable '.[engine,cpu,triton,onnx,tensorrt-rtx,test,check]'
 	$(PIP) --no-deps $(HOSTS:%=--requirement %)
 	@touch $@

@@ -34,6 +34,14 @@ def implementation(request: pytest.FixtureRequest) -> Implementation:
     return found
 
 
+@pytest.fixture(params=["numba", "triton"])
+def fused(request: pytest.FixtureRequest) -> Implementation:
+    found: Implementation = IMPLEMENTATIONS[request.param]
+    if reason := found.unavailable(DEVICE):
+        pytest.skip(reason)
+    return found
+
+
 @pytest.fixture
 def triton() -> Implementation:
     found: Implementation = IMPLEMENTATIONS["triton"]
@@ -130,12 +138,12 @@ def test_weightless_slots_are_not_read_and_any_stride_will_do(implementation: Im
 
 
 @pytest.mark.parametrize("name", ["official", "paper", "masked, vocab", "strided"])
-def test_a_row_is_the_same_bits_in_any_batch(triton: Implementation, name: str) -> None:
+def test_a_row_is_the_same_bits_in_any_batch(fused: Implementation, name: str) -> None:
     case = NAMED[name]
     inputs = case.inputs()
-    together = run(triton, inputs, case)
+    together = run(fused, inputs, case)
     for row in (0, case.rows // 2, case.rows - 1):
-        alone = run(triton, Inputs(*(each[row : row + 1] for each in inputs)), case)
+        alone = run(fused, Inputs(*(each[row : row + 1] for each in inputs)), case)
         assert all(torch.equal(a[0], b[row]) for a, b in zip(alone, together, strict=True))
 
 
@@ -183,10 +191,10 @@ def test_one_by_one_selection_agrees_with_the_tournament(
     assert all(map(torch.equal, run(triton, inputs, case), expected))
 
 
-@pytest.mark.parametrize("layout", ["spread", "one part", "one group", "one tile", "descending", "equal"])
+@pytest.mark.parametrize("layout", ["spread", "one part", "one group", "one tile", "descending", "ascending", "equal"])
 @pytest.mark.parametrize("top_k", [20, 64])
-def test_candidates_wherever_the_largest_logits_lie(triton: Implementation, layout: str, top_k: int) -> None:
-    """Rows contrived against the tournament: all of its survivors in a single part, group or tile."""
+def test_candidates_wherever_the_largest_logits_lie(fused: Implementation, layout: str, top_k: int) -> None:
+    """Rows contrived against the kernels: all survivors in one part, group or tile, rising or falling."""
     vocab = 64 * 128 * 66
     index = torch.arange(vocab)
     where = {
@@ -195,12 +203,14 @@ def test_candidates_wherever_the_largest_logits_lie(triton: Implementation, layo
         "one group": index // 64 == 77,
         "one tile": index // 4096 == 9,
         "descending": index >= 0,
+        "ascending": index >= 0,
         "equal": index < 0,
     }[layout]
-    logits = torch.where(where, 10.0 - index / vocab, 0.0)[None]
+    slope = -1 if layout == "ascending" else 1
+    logits = torch.where(where, 10.0 - slope * index / vocab, 0.0)[None]
     case = Case("contrived", 1, vocab, MoIConfig(top_k=top_k), torch.zeros)
     inputs = Inputs(logits, torch.tensor([7]), torch.ones(1), torch.ones(1), torch.ones(1, dtype=torch.int32))
-    mixture = run(triton, inputs, case)
+    mixture = run(fused, inputs, case)
     expected = torch.sort(logits, stable=True, descending=True).indices[:, :top_k]
     assert torch.equal(mixture.ids[:, 1:], expected.int())
 
@@ -215,6 +225,15 @@ def test_minus_zero_ties_with_zero(implementation: Implementation, dtype: torch.
     mixture = run(implementation, inputs, case)
     assert torch.equal(mixture.ids[:, 1:], torch.arange(20, dtype=torch.int32).expand(2, 20))
     assert_mixture(mixture, oracle_mix(inputs, case.config))
+
+
+def test_numba_compiles_whatever_policies_there_are() -> None:
+    """Codes in their order, each by its own arithmetic; a code that is none decodes plainly."""
+    numba_loops = pytest.importorskip("moi.kernels.numba_loops", reason="needs Numba: the extra cpu")
+    rules = (lambda p, h, beta: (1, 0 * p), lambda p, h, beta: (-h, 2 * p), lambda p, h, beta: (beta, p - h))
+    weigh = numba_loops._by_code(rules)
+    found = [weigh(code, 0.25, 0.5, 3.0) for code in (0, 1, 2, 9)]
+    assert found == [(1.0, 0.0), (-0.5, 0.5), (3.0, -0.25), (1.0, 0.0)]
 
 
 def test_flashinfer_composition_with_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,14 +256,15 @@ def test_flashinfer_composition_with_a_stand_in(monkeypatch: pytest.MonkeyPatch)
             assert_mixture(found, oracle_mix(inputs, case.config))
 
 
-def test_importing_moi_imports_neither_triton_nor_flashinfer() -> None:
-    code = "import sys, moi; sys.exit(any(name in sys.modules for name in ('triton', 'flashinfer')))"
+def test_importing_moi_imports_no_library_of_an_implementation() -> None:
+    code = "import sys, moi; sys.exit(any(name in sys.modules for name in ('numba', 'triton', 'flashinfer')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_unavailable_says_why_and_what_to_install() -> None:
     reason = IMPLEMENTATIONS["flashinfer"].unavailable(torch.device("cpu"))
     assert "NVIDIA" in reason
+    assert "CPU" in IMPLEMENTATIONS["numba"].unavailable(torch.device("meta"))
     reason = IMPLEMENTATIONS["triton"].unavailable(torch.device("meta"))
     assert "pip install mixture-of-inputs[triton]" in reason
 

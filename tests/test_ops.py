@@ -1,5 +1,6 @@
 """The torch.library ops: correct registrations, one node under torch.compile and torch.export."""
 
+import importlib.util
 import logging
 
 import pytest
@@ -57,8 +58,19 @@ def test_asking_for_what_cannot_run_here_says_why_and_what_to_install():
         moi.mix(torch.randn(1, 30), torch.tensor([0]), implementation="flashinfer")
 
 
-def test_auto_takes_the_reference_on_the_cpu_without_a_word(caplog):
+def test_auto_takes_numba_on_the_cpu_and_says_so(caplog):
+    resolve.cache_clear()
+    with caplog.at_level(logging.INFO, "moi"):
+        assert resolve("auto", torch.device("cpu")) is resolve("numba", torch.device("cpu"))
+        resolve("auto", torch.device("cpu"))
+    assert [record.getMessage() for record in caplog.records] == ["implementation=auto on cpu: numba"]
+
+
+def test_auto_takes_the_reference_without_numba_and_says_why(caplog, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     resolve.cache_clear()
     with caplog.at_level(logging.INFO, "moi"):
         assert resolve("auto", torch.device("cpu")) is resolve("reference", torch.device("cpu"))
-    assert not caplog.records
+    resolve.cache_clear()
+    (record,) = caplog.records
+    assert "reference (numba: Numba is not installed; pip install mixture-of-inputs[cpu])" in record.getMessage()

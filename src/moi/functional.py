@@ -34,7 +34,7 @@ def mix(
     beta         >= 0, a number or [B]: overrides config.beta
     temperature  the sampler's, a number or [B], 0 for greedy; read only where config.prior is "sampling"
     policy       a name, or codes [B] as from `moi.policy_codes`: overrides config.policy
-    implementation  "auto", "reference", "triton" or "flashinfer"
+    implementation  "auto", "reference", "numba", "triton" or "flashinfer"
 
     Returns a Mixture on the logits' device. Raises ValueError for bad shapes, types or values (values of
     tensors are read only on the CPU, where it costs no synchronisation), RuntimeError if the

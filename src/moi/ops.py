@@ -26,17 +26,19 @@ _LIBRARY.define(
 )
 
 
+_FUSED = {"cuda": "triton", "cpu": "numba"}
+
+
 @functools.cache
 def resolve(name: str, device: torch.device) -> Implementation:
-    """The implementation to run on `device`; "auto" takes the fused kernels on a GPU and logs its choice."""
+    """The implementation to run on `device`; "auto" takes the fused one of its kind and logs its choice."""
     if name != "auto":
         return load_implementation(name, device)
-    log = logging.getLogger("moi")
-    if device.type != "cuda":
-        return load_implementation("reference", device)
-    reason = IMPLEMENTATIONS["triton"].unavailable(device)
-    choice = "triton" if reason is None else "reference"
-    log.info("implementation=auto on %s: %s%s", device, choice, f" (triton: {reason})" if reason else "")
+    fused = _FUSED.get(device.type)
+    reason = IMPLEMENTATIONS[fused].unavailable(device) if fused else None
+    choice = fused if fused and reason is None else "reference"
+    note = f" ({fused}: {reason})" if reason else ""
+    logging.getLogger("moi").info("implementation=auto on %s: %s%s", device, choice, note)
     return load_implementation(choice, device)
 
 

@@ -18,6 +18,7 @@ from moi_engines.availability import BACKENDS
 
 _LIBRARIES = (
     "torch",
+    "numba",
     "triton",
     "transformers",
     "flashinfer-python",

@@ -33,6 +33,7 @@ IMPLEMENTATIONS = Registry(
     "implementation",
     {
         "reference": "moi.kernels.reference:REFERENCE",
+        "numba": "moi.kernels.numba_kernels:NUMBA",
         "triton": "moi.kernels.triton_kernels:TRITON",
         "flashinfer": "moi.kernels.flashinfer_topk:FLASHINFER",
     },

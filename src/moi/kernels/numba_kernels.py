@@ -1,0 +1,80 @@
+"""The op on a CPU, compiled by Numba: one pass over the logits where the reference makes many.
+
+Rows run one after the other on the calling thread. Compiled when first used, in about a second per process, and kept
+in memory only: Numba's cache on disk would not notice a changed policy.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moi import mixture
+from moi.kernels import Implementation
+from moi.mixture import Mixture
+from moi.policies import POLICIES
+
+
+@functools.cache
+def _mixer() -> Any:
+    from moi.kernels import numba_loops
+
+    return numba_loops.mixer(tuple(policy.weights for policy in POLICIES))
+
+
+def mix(
+    logits: Tensor,
+    token: Tensor,
+    beta: Tensor,
+    temperature: Tensor,
+    policy: Tensor,
+    top_k: int,
+    entropy: str,
+    prior: str,
+) -> Mixture:
+    """As `moi.mixture.mix`."""
+    rows, vocab = logits.shape
+    ids = logits.new_empty((rows, top_k + 1), dtype=torch.int32)
+    weights = logits.new_empty((rows, top_k + 1), dtype=torch.float32)
+    h = logits.new_empty((rows,), dtype=torch.float32)
+    support = vocab if entropy == "vocab" else top_k
+    _mixer()(
+        _array(logits.float().view(torch.int32)),
+        *(_array(token.int()), _array(beta.float()), _array(temperature.float()), _array(policy.int())),
+        *(entropy == "vocab", prior == "sampling", 0.0 if support == 1 else 1 / math.log(support)),
+        *(ids.numpy(), weights.numpy(), h.numpy()),
+    )
+    return Mixture(ids, weights, h)
+
+
+def embed(ids: Tensor, weights: Tensor, table: Tensor, start: int, end: int, out: Tensor) -> None:
+    """As `moi.mixture.embed`, into out [B,D]; tables of other types than float32 take the reference's way."""
+    if table.dtype != torch.float32 or not table.is_contiguous():
+        out.copy_(mixture.embed(ids, weights, table, start, end))
+        return
+    from moi.kernels import numba_loops
+
+    x = out.detach() if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
+    numba_loops.embed(_array(ids), _array(weights), _array(table), start, end, x.numpy())
+    if not out.is_contiguous():
+        out.copy_(x)
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().contiguous().numpy()
+
+
+def unavailable(device: torch.device) -> str | None:
+    if device.type != "cpu":
+        return "Numba's loops run on a CPU"
+    if importlib.util.find_spec("numba") is None:
+        return "Numba is not installed; pip install mixture-of-inputs[cpu]"
+    return None
+
+
+NUMBA = Implementation(mix, embed, unavailable)
