@@ -10,13 +10,12 @@ from torch import Tensor
 
 from moi import ops  # noqa: F401  (registers torch.ops.moi)
 from moi_sglang.batch import Replay, note_of
-from moi_sglang.runtime import Runtime
+from moi_sglang.runtime import Mixed, Runtime
 from moi_sglang.tables import ids_of, position_of, weights_of
 
 _NAMES = ("embed_tokens", "word_embeddings", "wte", "tok_embeddings")
 
 Lookup = Callable[[Tensor], Tensor]
-Mixed = Callable[[Tensor, Tensor], Tensor]
 
 
 class Embedding:
@@ -35,7 +34,7 @@ class Embedding:
         original: Lookup = getattr(module, name)
         mixed = mixer(module, original)
         setattr(module, name, lambda input_ids: self._embed(original, mixed, input_ids))
-        self._runtime.runner = runner
+        self._runtime.runner, self._runtime.mixed = runner, mixed
 
     def _embed(self, original: Lookup, mixed: Mixed, input_ids: Tensor) -> Tensor:
         x = original(input_ids)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from moi import ops  # noqa: F401  (registers torch.ops.moi)
 from moi_sglang.metrics import Metrics
 from moi_sglang.settings import ServerSettings
 from moi_sglang.tables import Tables
+
+Mixed = Callable[[Tensor, Tensor], Tensor]
 
 
 class Runtime:
@@ -15,6 +22,7 @@ class Runtime:
     settings  from the flags
     metrics   told of what happens
     runner    the ModelRunner whose model mixes; draft models have their own
+    mixed     ids and weights [B,S] to inputs [B,D], as that model embeds
     tables    allocated with its memory pool
     batch     the ForwardBatch in its forward pass
     watched   ids of running requests that mix or report; without any, the hooks do nothing
@@ -25,6 +33,7 @@ class Runtime:
         self.settings = settings
         self.metrics = metrics
         self.runner: Any = None
+        self.mixed: Mixed | None = None
         self.batch: Any = None
         self.watched: set[str] = set()
         self.gated: set[str] = set()
@@ -51,8 +60,26 @@ class Runtime:
     def ready(self) -> bool:
         return self._tables is not None
 
+    def mixtures_of(self, logits: Tensor, token: Tensor, beta: Tensor, temperature: Tensor, policy: Tensor) -> Any:
+        """(ids, weights, entropy) of moi::mix as the server is set."""
+        moi = self.settings.moi
+        return torch.ops.moi.mix(
+            *(logits, token, beta, temperature, policy), *(moi.top_k, moi.entropy, moi.prior, "auto")
+        )
+
     def pool_allocated(self, result: Any, runner: Any, *args: Any, **kwargs: Any) -> None:
         """AFTER ModelRunner.alloc_memory_pool: before any graph is captured."""
         if runner is self.runner:
             slots = runner.req_to_token_pool.req_to_token.shape[0]
             self._tables = Tables.allocate(slots, self.settings.moi.top_k, runner.device)
+            self._warm_up(runner)
+
+    @torch.inference_mode()
+    def _warm_up(self, runner: Any) -> None:
+        """One row through both ops: they are compiled before the server is ready, not in its first request."""
+        logits = torch.zeros(1, runner.model_config.vocab_size, device=runner.device)
+        slot = torch.zeros(1, dtype=torch.int64, device=runner.device)
+        settings = self.tables.beta[:1], torch.ones(1, device=runner.device), self.tables.policy[:1]
+        ids, weights, _ = self.mixtures_of(logits, slot, *settings)
+        assert self.mixed is not None, "the memory pool was allocated before the model was loaded"
+        self.mixed(ids, weights)

@@ -49,19 +49,10 @@ class Sampling:
         if self._slots is None:
             return
         slots, self._slots = self._slots, None
-        moi, tables = self._runtime.settings.moi, self._runtime.tables
-        policy = tables.policy.index_select(0, slots)
-        mixture = torch.ops.moi.mix(
-            logits,
-            slots,  # any ids: `pack` puts the token in their place
-            tables.beta.index_select(0, slots),
-            sampling_info.temperatures.view(-1),
-            policy,
-            moi.top_k,
-            moi.entropy,
-            moi.prior,
-            "auto",
-        )
+        tables = self._runtime.tables
+        policy, beta = tables.policy.index_select(0, slots), tables.beta.index_select(0, slots)
+        anything = slots  # `pack` puts the token in its place
+        mixture = self._runtime.mixtures_of(logits, anything, beta, sampling_info.temperatures.view(-1), policy)
         self._read = policy, Mixture(*mixture)
 
     def _leave(
