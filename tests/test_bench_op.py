@@ -35,10 +35,10 @@ def rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="names what a CPU cannot run")
 def test_every_implementation_has_a_row_with_its_time_or_its_reason(rows: list[dict[str, Any]]) -> None:
-    assert [row["implementation"] for row in rows] == ["eager", "torch.compile", "triton", "flashinfer"]
+    assert [row["implementation"] for row in rows] == ["eager", "torch.compile", "numba", "triton", "flashinfer"]
     for row in rows:
         assert row["schema"] == 1
-        assert {"torch", "triton", "moi", "python"} <= set(row["versions"])
+        assert {"torch", "numba", "triton", "moi", "python"} <= set(row["versions"])
         assert {"device", "commit", "command", "launches", "floor_us"} <= set(row)
         assert row["case"] == {"name": TINY.name, **vars(TINY)}
         if row["status"] == "ok":
@@ -47,7 +47,7 @@ def test_every_implementation_has_a_row_with_its_time_or_its_reason(rows: list[d
         else:
             assert row["reason"]
             assert row["median_us"] is None
-    assert [row["status"] for row in rows] == ["ok", "ok", "unavailable", "unavailable"]
+    assert [row["status"] for row in rows] == ["ok", "ok", "ok", "unavailable", "unavailable"]
     assert rows[0]["ratio_to_eager"] == 1
 
 
@@ -95,5 +95,5 @@ def test_summary_is_median_and_deciles() -> None:
 def test_only_names_implementations() -> None:
     rows = list(op.measure_cases((TINY,), torch.device("cpu"), 2, ["eager"]))
     assert [row["implementation"] for row in rows] == ["eager"]
-    with pytest.raises(ValueError, match=r"only='cuda' is unknown; allowed: eager, torch\.compile, triton, flashinfer"):
+    with pytest.raises(ValueError, match=r"only='cuda' is unknown; allowed: eager, torch\.compile, numba, triton, flashinfer"):
         list(op.measure_cases((TINY,), torch.device("cpu"), 2, ["cuda"]))

@@ -27,6 +27,7 @@ def environment(device: torch.device) -> Row:
         "versions": {
             "moi": moi.__version__,
             "torch": torch.__version__,
+            "numba": version("numba"),
             "triton": version("triton"),
             "flashinfer": version("flashinfer-python"),
             "python": platform.python_version(),

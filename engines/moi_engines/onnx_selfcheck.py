@@ -65,7 +65,8 @@ def graph_config(manifest: Manifest, **settings: Any) -> MoIConfig:
 def _torch_tokens(model: Path, manifest: Manifest, prompts: Any, sampling: Any) -> list[Generation]:
     from moi_engines.torch_engine import TorchEngine
 
-    return TorchEngine(model, device="cpu", dtype=manifest.dtype).generate(prompts, sampling, graph_config(manifest))
+    engine = TorchEngine(model, device="cpu", dtype=manifest.dtype, implementation="reference")  # the graph's arithmetic
+    return engine.generate(prompts, sampling, graph_config(manifest))
 
 
 def _onnx_tokens(folder: Path, manifest: Manifest, prompts: Any, sampling: Any) -> list[Generation]:
