@@ -133,8 +133,11 @@ def test_weightless_slots_are_not_read_and_any_stride_will_do(implementation: Im
     table[inputs.token] = torch.arange(64.0)
     out = torch.empty(64, 2 * case.rows, device=DEVICE).t()[::2]
     use_table = table.t().contiguous().t().to(DEVICE)
-    implementation.embed(mixture.ids.to(DEVICE), mixture.weights.to(DEVICE), use_table, 0, case.vocab, out)
-    assert torch.equal(out.cpu(), torch.arange(64.0).expand(case.rows, 64))
+    packed = torch.cat([mixture.ids, mixture.weights.view(torch.int32)], 1).to(DEVICE)
+    for rows in (packed, packed.t().contiguous().t()):  # rows that lie apart, and columns that do
+        ids, weights = rows.chunk(2, 1)
+        implementation.embed(ids, weights.view(torch.float32), use_table, 0, case.vocab, out.zero_())
+        assert torch.equal(out.cpu(), torch.arange(64.0).expand(case.rows, 64))
 
 
 @pytest.mark.parametrize("name", ["official", "paper", "masked, vocab", "strided"])

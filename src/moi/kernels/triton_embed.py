@@ -10,13 +10,15 @@ import triton.language as tl
 
 @triton.jit
 def gather_mix(
-    ids_ptr,  # int32 [B,S]
-    weights_ptr,  # float32 [B,S]
+    ids_ptr,  # int32 [B,S], rows ids_row apart
+    weights_ptr,  # float32 [B,S], rows weights_row apart
     table_ptr,  # [rows,D], any strides: the embeddings of ids start, start + 1, ...
     out_ptr,  # [B,D], any strides
     start,
     end,
     width,
+    ids_row,
+    weights_row,
     table_row,
     table_column,
     out_row,
@@ -31,8 +33,8 @@ def gather_mix(
     x = tl.zeros([WIDTH], tl.float32)
     for first in tl.static_range(0, S, SLOTS):
         slot = first + tl.arange(0, SLOTS)
-        ids = tl.load(ids_ptr + row * S + slot, mask=slot < S, other=-1)
-        weights = tl.load(weights_ptr + row * S + slot, mask=slot < S, other=0.0)
+        ids = tl.load(ids_ptr + row * ids_row + slot, mask=slot < S, other=-1)
+        weights = tl.load(weights_ptr + row * weights_row + slot, mask=slot < S, other=0.0)
         # Rows of weight zero are never read: they may hold inf or NaN.
         live = (ids >= start) & (ids < end) & (weights != 0)
         e = tl.load(

@@ -166,10 +166,12 @@ def embed(ids: Tensor, weights: Tensor, table: Tensor, start: int, end: int, out
     if rows == 0 or width == 0:
         return
     grid = (rows, -(-width // EMBED_WIDTH))
-    strides = (table.stride(0), table.stride(1), out.stride(0), out.stride(1))
+    # Rows may lie apart, as in a host's packed table; a copy would be a launch.
+    ids, weights = (each if each.stride(1) == 1 else each.contiguous() for each in (ids, weights))
+    strides = (ids.stride(0), weights.stride(0), *table.stride(), *out.stride())
     with torch.cuda.device_of(table):
         kernels().gather_mix[grid](
-            *(ids.contiguous(), weights.contiguous(), table, out, start, end, width, *strides),
+            *(ids, weights, table, out, start, end, width, *strides),
             **embed_constants(slots),
             num_warps=EMBED_WARPS,
         )
