@@ -94,6 +94,19 @@ def _compile_variant(vocab: int, top_k: int, entropy: str, dtype: str) -> list[d
     ]
 
 
+def _compile_leave() -> list[dict[str, Any]]:
+    from moi_sglang.leave_triton import kernel
+
+    types = {
+        name: "*i64" if name in ("slots_ptr", "token_ptr", "position_ptr") else "*i32" for name in kernel.arg_names
+    }
+    return [
+        _compile(kernel, types, {"NOT_DUE": -1, "S": slots, "PAD": pad, "GATED": gated}, 1)
+        for slots, pad in ((21, 64), (65, 256))
+        for gated in (False, True)
+    ]
+
+
 @pytest.fixture(scope="module")
 def compiled() -> dict[str, list[dict[str, Any]]]:
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
@@ -118,5 +131,12 @@ def test_scan_reads_sixteen_bytes_at_a_time_and_leaves_room_for_others(
     assert scan["registers"] <= SCAN_REGISTERS, scan
 
 
+def test_the_kernel_of_the_sglang_plugin_is_small(compiled: dict[str, list[dict[str, Any]]]) -> None:
+    for kernel in compiled["leave"]:
+        assert (kernel["stack"], kernel["local"], kernel["spills"]) == (0, 0, 0), kernel
+        assert kernel["registers"] <= 48, kernel
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps({str(variant): _compile_variant(*variant) for variant in VARIANTS}, indent=1))
+    results = {str(variant): _compile_variant(*variant) for variant in VARIANTS}
+    sys.stdout.write(json.dumps({**results, "leave": _compile_leave()}, indent=1))

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moi import ops  # noqa: F401  (registers torch.ops.moi)
+from moi import Mixture
+from moi_sglang.leave import leave
 from moi_sglang.metrics import Metrics
 from moi_sglang.settings import ServerSettings
 from moi_sglang.tables import Tables
@@ -76,10 +77,12 @@ class Runtime:
 
     @torch.inference_mode()
     def _warm_up(self, runner: Any) -> None:
-        """One row through both ops: they are compiled before the server is ready, not in its first request."""
+        """One plain row through all kernels: compiled before the server is ready, not in its first request."""
         logits = torch.zeros(1, runner.model_config.vocab_size, device=runner.device)
         slot = torch.zeros(1, dtype=torch.int64, device=runner.device)
         settings = self.tables.beta[:1], torch.ones(1, device=runner.device), self.tables.policy[:1]
-        ids, weights, _ = self.mixtures_of(logits, slot, *settings)
+        mixture = Mixture(*self.mixtures_of(logits, slot, *settings))
+        for gated in (False, True):
+            leave(self.tables, slot, self.tables.policy[:1], mixture, slot, slot, gated)
         assert self.mixed is not None, "the memory pool was allocated before the model was loaded"
-        self.mixed(ids, weights)
+        self.mixed(mixture.ids, mixture.weights)

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from moi import Mixture
 from moi_sglang.batch import note_of
+from moi_sglang.leave import leave
 from moi_sglang.runtime import Runtime
-from moi_sglang.tables import NOT_DUE, pack
 from moi_sglang.telemetry import DeviceRecords
 
 
@@ -51,7 +50,7 @@ class Sampling:
         slots, self._slots = self._slots, None
         tables = self._runtime.tables
         policy, beta = tables.policy.index_select(0, slots), tables.beta.index_select(0, slots)
-        anything = slots  # `pack` puts the token in its place
+        anything = slots  # `leave` puts the token in its place
         mixture = self._runtime.mixtures_of(logits, anything, beta, sampling_info.temperatures.view(-1), policy)
         self._read = policy, Mixture(*mixture)
 
@@ -60,13 +59,8 @@ class Sampling:
     ) -> None:
         from sglang.srt.managers.auxiliary_output import append_auxiliary_output
 
-        tables = self._runtime.tables
-        if self._runtime.gated:
-            policy = policy * (token != tables.gate.index_select(0, slots))
-            tables.policy.index_copy_(0, slots, policy)
-        position = torch.where(policy != 0, forward_batch.seq_lens[: len(slots)], NOT_DUE)
-        rows = pack(mixture, token, position)
-        tables.mixtures.index_copy_(0, slots, rows)
+        position = forward_batch.seq_lens[: len(slots)]
+        rows = leave(self._runtime.tables, slots, policy, mixture, token, position, bool(self._runtime.gated))
         logits_output.auxiliary_device_output = append_auxiliary_output(
             logits_output.auxiliary_device_output, DeviceRecords(rows, self._runtime.metrics)
         )
