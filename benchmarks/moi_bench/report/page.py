@@ -56,15 +56,17 @@ def _sections(results: Results) -> Iterator[str]:
 
 
 def _machines(rows: list[Row]) -> str:
-    entries = []
-    for row in rows:
-        versions = ", ".join(f"{name} {number}" for name, number in row["versions"].items() if number)
-        commit = (row["commit"] or "unknown")[:12]
-        entries.append(
-            f"<li><strong>{_e(row['device'])}</strong><br>{_e(versions)}<br>commit {_e(commit)}"
-            f"<pre>{_e(row['command'])}</pre></li>"
-        )
-    return f"<h2>Machine, versions, commands to repeat</h2>\n<ul>{''.join(entries)}</ul>"
+    return f"<h2>Machine, versions, commands to repeat</h2>\n<ul>{''.join(map(_machine, rows))}</ul>"
+
+
+def _machine(row: Row) -> str:
+    driver = f", NVIDIA driver {row['driver']}" if row.get("driver") else ""
+    versions = ", ".join(f"{name} {number}" for name, number in row["versions"].items() if number)
+    commit, *dirty = (row["commit"] or "unknown").split("-")
+    return (
+        f"<li><strong>{_e(row['device'])}</strong>{_e(driver)}<br>{_e(versions)}<br>"
+        f"commit {_e('-'.join([commit[:12], *dirty]))}<pre>{_e(row['command'])}</pre></li>"
+    )
 
 
 def _evaluation(evaluation: Evaluation) -> str:

@@ -11,8 +11,9 @@ from moi_bench.rows import SCHEMA, Row, dumps
 _MACHINE: Row = {
     "schema": SCHEMA,
     "device": "CPU test",
+    "driver": "570.1",
     "versions": {"moi": "0", "torch": "0"},
-    "commit": "abc123",
+    "commit": "abc123abc123abc123-dirty",
 }
 
 
