@@ -12,7 +12,7 @@ from moi import MoIConfig
 from moi.cli import main
 from moi_bench import engines, fits
 from moi_bench.engine import adapters, memory, worker
-from moi_bench.engine.cases import H100, LAPTOP, EngineCase
+from moi_bench.engine.cases import H100, LAPTOP, EngineCase, vocabulary
 from moi_engines import embedded_model
 
 TINY = EngineCase("embedded", 2, 6, 4)
@@ -33,7 +33,7 @@ def test_plain_and_moi_are_measured_in_turn_in_a_process_of_their_own(
     assert status == 0
     assert json.loads(out.read_text()) == rows
     assert (row["schema"], row["kind"], row["engine"], row["status"]) == (1, "engine", "torch", "ok")
-    assert row["case"] == {"name": "embedded B=2 context=6", **vars(TINY)}
+    assert row["case"] == {"name": "embedded B=2 context=6", **vars(TINY), "vocab": 116}
     assert row["versions"]["transformers"]
     assert row["command"]
     for side in ("plain", "moi"):
@@ -144,10 +144,22 @@ def test_unknown_cases_are_refused(capsys: pytest.CaptureFixture[str], flags: li
     assert words in capsys.readouterr().err
 
 
-def test_suites_cover_batches_contexts_and_vocabularies() -> None:
-    assert {case.model for case in H100} == {"qwen2.5-1.5b", "qwq-32b", "gemma-3-27b"}
+@pytest.mark.parametrize("suite", [LAPTOP, H100])
+def test_suites_vary_batch_context_and_vocabulary_alone(suite: tuple[EngineCase, ...]) -> None:
+    """Each axis has three points that differ in nothing else: what the report draws growth from."""
+    for axis in ("batch", "context"):
+        rest = [tuple(sorted({**vars(case), axis: 0}.items())) for case in suite]
+        assert max(map(rest.count, rest)) >= 3, axis
+    narrow = [case for case in suite if case.model.startswith("narrow")]
+    assert len({vocabulary(case.model) for case in narrow}) == 3
+    assert len({(case.batch, case.context, case.new_tokens) for case in narrow}) == 1
+
+
+def test_suites_fit_their_models() -> None:
+    assert {case.model for case in H100} >= {"qwen2.5-1.5b", "qwq-32b", "gemma-3-27b"}
     assert {case.batch for case in H100} >= {1, 8, 32, 128}
-    assert {case.context for case in LAPTOP} == {16, 256}
+    narrow = [case for case in (*LAPTOP, *H100) if case.model not in ("qwen2.5-1.5b", "qwq-32b", "gemma-3-27b")]
+    assert all(case.context + case.new_tokens <= 512 for case in narrow)
 
 
 def test_the_op_benchmark_is_a_part_of_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,26 @@ def test_suites_cover_the_shapes_of_serving() -> None:
     assert {case.dtype for case in op.H100} == {"float32", "bfloat16", "float16"}
 
 
+@pytest.mark.parametrize("suite", [op.LAPTOP, op.H100])
+def test_suites_vary_rows_vocabulary_and_candidates_alone(suite: tuple[op.OpCase, ...]) -> None:
+    """Each axis has three points that differ in nothing else: what the report draws growth from."""
+    shapes = [{**vars(case), "top_k": case.config.top_k} for case in suite]
+    for axis in ("rows", "vocab", "top_k"):
+        rest = [tuple(sorted({**shape, axis: 0}.items())) for shape in shapes]
+        assert max(map(rest.count, rest)) >= 3, axis
+
+
+def test_a_case_may_have_candidates_of_its_own() -> None:
+    case = op.OpCase(2, 300, width=16, top_k=5)
+    assert case.name == "B=2 V=300 float32 official K=5"
+    assert op.OpCase(2, 300, top_k=20).name == "B=2 V=300 float32 official"
+    device = torch.device("cpu")
+    inputs, weights = op._inputs(case, device)
+    mixed, _ = next(op._steps(case, device))[2](inputs[0], weights)
+    assert mixed.ids.shape == (2, 6)
+    assert op._floor_bytes(case, weights) == 2 * 300 * 4 + 2 * (6 + 1) * 16 * 4
+
+
 def test_summary_is_median_and_deciles() -> None:
     assert summarise([float(n) for n in range(11)]) == (5.0, 1.0, 9.0)
 

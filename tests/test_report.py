@@ -84,6 +84,8 @@ def test_memory_is_computed_from_the_documented_layout() -> None:
 def test_plots_are_valid_drawings() -> None:
     for figure in (
         svg.lines({"a & b": [(1, 10.0), (8, 20.0)], "c": [(1, 0.5)]}, "rows <B>", "µs"),
+        svg.lines({"a": [(1, -3.0), (8, 40.0)], "b": [(8, 0.0)]}, "rows", "added µs", signed=True),
+        svg.lines({"flat": [(1, 0.0), (8, 0.0)]}, "rows", "added µs", signed=True),
         svg.intervals([("one", 1.0, 0.5, 2.0)], "%", ("paper", -3.66)),
         svg.intervals([("flat", 0.0, 0.0, 0.0)], "%", None),
     ):
@@ -91,6 +93,16 @@ def test_plots_are_valid_drawings() -> None:
         assert root.tag == "figure"
         assert "nan" not in figure
         assert root.find("svg") is not None
+
+
+def test_added_time_below_zero_is_drawn_below_the_line_at_zero() -> None:
+    figure = ET.fromstring(svg.lines({"a": [(1, -3.0), (8, 40.0)]}, "rows", "µs", signed=True))
+    (zero,) = (float(line.get("y1", "")) for line in figure.iter("line") if line.get("class") == "zero")
+    below, above = (float(dot.get("cy", "")) for dot in figure.iter("circle"))
+    assert above < zero < below
+    assert zero - above == pytest.approx(40 / 3 * (below - zero), rel=0.05)
+    labels = [text.text for text in figure.iter("text")]
+    assert labels == ["1", "8", "-20", "0", "20", "40", "rows"]
 
 
 def test_markdown_tables_are_replaced_between_their_markers(files: list[Path], tmp_path: Path) -> None:

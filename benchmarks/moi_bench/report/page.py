@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from typing import Any
 
 from moi_bench.eval.summary import NOTE
-from moi_bench.report import svg, tables
+from moi_bench.report import growth, svg, tables
 from moi_bench.report.results import Evaluation, Results
 from moi_bench.report.style import STYLE
 from moi_bench.report.tables import Table
@@ -36,13 +35,15 @@ def _sections(results: Results) -> Iterator[str]:
             "<p>Change is MoI against plain in output tokens/s, median of turns. " + _baselines(results.engine) + "</p>"
         )
         yield _engine_plot(results.engine) + _table(tables.engine_table(results.engine))
+        yield _growth("What MoI adds to a decode step", growth.engine_plots(results.engine))
     if results.serve:
         yield "<h2>Serving: SGLang's bench_serving</h2>" + _table(tables.serve_table(results.serve))
+        yield _growth("What MoI adds to a token, all requests counted", growth.serve_plots(results.serve))
     if results.op:
         yield "<h2>The op: one decode step of mix and embed</h2>"
         yield "<p>GB/s counts the bytes that must move; of copy: against a plain copy on the same device.</p>"
-        yield from _op_plots(results.op)
         yield _table(tables.op_table(results.op))
+        yield _growth("How its time grows", growth.op_plots(results.op))
     yield "<h2>Beside the paper</h2>"
     yield "<p>The published figure is of another model, machine and host: a comparison of ratios at most.</p>"
     yield _table(tables.overhead_table(results.engine + results.serve))
@@ -95,19 +96,9 @@ def _engine_plot(rows: list[Row]) -> str:
     return svg.intervals(dots, "%", paper) if dots else ""
 
 
-def _op_plots(rows: list[Row]) -> Iterator[str]:
-    """Time over batch size, and over the vocabulary, with all else the same."""
-    for axis, label in (("rows", "rows B"), ("vocab", "vocabulary V")):
-        groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
-        for row in rows:
-            if row["status"] == "ok":
-                case: dict[str, Any] = row["case"]
-                fixed = f"V={case['vocab']}" if axis == "rows" else f"B={case['rows']}"
-                series = groups.setdefault(f"{fixed} {case['dtype']} {case['preset']}", {})
-                series.setdefault(row["implementation"], []).append((case[axis], row["median_us"]))
-        for title, series in groups.items():
-            if any(len(points) > 1 for points in series.values()):
-                yield svg.lines(series, label, f"µs per step, {title}")
+def _growth(title: str, plots: Iterator[str]) -> str:
+    drawn = "".join(plots)
+    return f"<h3>{title}</h3>{drawn}" if drawn else ""
 
 
 def _baselines(rows: list[Row]) -> str:

@@ -21,7 +21,8 @@ figure{margin:1rem 0}figcaption{font-size:.9rem;color:var(--soft)}
 svg{width:100%;height:auto;display:block}
 svg text{font-size:15px;fill:var(--ink)}
 svg polyline{fill:none;stroke-width:2.5}svg line{stroke-width:2.5}
-svg .grid{stroke:var(--line);stroke-width:1}svg .ref{stroke:var(--soft);stroke-dasharray:5 5;stroke-width:1.5}
+svg .grid{stroke:var(--line);stroke-width:1}svg .zero{stroke:var(--soft);stroke-width:1.5}
+svg .ref{stroke:var(--soft);stroke-dasharray:5 5;stroke-width:1.5}
 .s0{stroke:var(--c0)}.s1{stroke:var(--c1)}.s2{stroke:var(--c2)}
 .s3{stroke:var(--c3)}.s4{stroke:var(--c4)}.s5{stroke:var(--c5)}
 circle.s0{fill:var(--c0)}circle.s1{fill:var(--c1)}circle.s2{fill:var(--c2)}
