@@ -146,12 +146,12 @@ def test_unknown_cases_are_refused(capsys: pytest.CaptureFixture[str], flags: li
 
 @pytest.mark.parametrize("suite", [LAPTOP, H100])
 def test_suites_vary_batch_context_and_vocabulary_alone(suite: tuple[EngineCase, ...]) -> None:
-    """Each axis has three points that differ in nothing else: what the report draws growth from."""
+    """Points that differ in nothing else: what the report draws growth from."""
     for axis in ("batch", "context"):
         rest = [tuple(sorted({**vars(case), axis: 0}.items())) for case in suite]
         assert max(map(rest.count, rest)) >= 3, axis
     narrow = [case for case in suite if case.model.startswith("narrow")]
-    assert len({vocabulary(case.model) for case in narrow}) == 3
+    assert len({vocabulary(case.model) for case in narrow}) >= 2
     assert len({(case.batch, case.context, case.new_tokens) for case in narrow}) == 1
 
 
