@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from moi_bench.eval.summary import NOTE
 from moi_bench.report import growth, svg, tables
 from moi_bench.report.results import Evaluation, Results
+from moi_bench.report.sglang_tables import host_table, throughput_table
 from moi_bench.report.style import STYLE
 from moi_bench.report.tables import Table
 from moi_bench.rows import Row
@@ -39,6 +40,11 @@ def _sections(results: Results) -> Iterator[str]:
     if results.serve:
         yield "<h2>Serving: SGLang's bench_serving</h2>" + _table(tables.serve_table(results.serve))
         yield _growth("What MoI adds to a token, all requests counted", growth.serve_plots(results.serve))
+    if results.sglang:
+        yield "<h2>SGLang without and with the plugin</h2><p>With it, every request is mixed.</p>"
+        yield _table(throughput_table(results.sglang))
+    if results.host:
+        yield "<h2>SGLang: the plugin's host time per decode step</h2>" + _table(host_table(results.host))
     if results.op:
         yield "<h2>The op: one decode step of mix and embed</h2>"
         yield "<p>GB/s counts the bytes that must move; of copy: against a plain copy on the same device.</p>"
@@ -63,24 +69,22 @@ def _machines(rows: list[Row]) -> str:
 def _machine(row: Row) -> str:
     driver = f", NVIDIA driver {row['driver']}" if row.get("driver") else ""
     versions = ", ".join(f"{name} {number}" for name, number in row["versions"].items() if number)
-    commit, *dirty = (row["commit"] or "unknown").split("-")
+    note = f"<br>{_e(row['note'])}" if row.get("note") else ""
+    commit, *dirty = (row.get("commit") or "unknown").split("-")
     return (
         f"<li><strong>{_e(row['device'])}</strong>{_e(driver)}<br>{_e(versions)}<br>"
-        f"commit {_e('-'.join([commit[:12], *dirty]))}<pre>{_e(row['command'])}</pre></li>"
+        f"commit {_e('-'.join([commit[:12], *dirty]))}{note}<pre>{_e(row['command'])}</pre></li>"
     )
 
 
 def _evaluation(evaluation: Evaluation) -> str:
-    settings = evaluation.settings
-    title = f"{settings['task']['name']}: {settings['task']['n']} problems, {settings['samples']} samples each"
-    where = f"{settings['model']['name']}, engine {settings['engine']}, at most {settings['max_new_tokens']} tokens"
     dots = [
         (arm["label"], 100 * arm["share"], 100 * arm["low"], 100 * arm["high"])
         for arm in evaluation.arms
         if arm["share"] is not None
     ]
     plot = svg.intervals(dots, "%", None) if dots else ""
-    return f"<h3>{_e(title)}</h3><p>{_e(where)}. {_e(NOTE)}</p>{plot}{_table(tables.eval_table(evaluation))}"
+    return f"<h3>{_e(tables.title(evaluation))}</h3><p>{_e(NOTE)}</p>{plot}{_table(tables.eval_table(evaluation))}"
 
 
 def _engine_plot(rows: list[Row]) -> str:
@@ -102,7 +106,7 @@ def _growth(title: str, plots: Iterator[str]) -> str:
 
 
 def _baselines(rows: list[Row]) -> str:
-    kinds = {row["engine"]: row["baseline"] for row in rows if row["status"] == "ok"}
+    kinds = {row["engine"]: row["baseline"] for row in rows if row["status"] == "ok" and "baseline" in row}
     return _e("Plain is: " + "; ".join(f"{engine}: {kind}" for engine, kind in kinds.items()) + ".") if kinds else ""
 
 

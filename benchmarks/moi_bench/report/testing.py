@@ -18,8 +18,8 @@ _MACHINE: Row = {
 
 
 def write_samples(folder: Path) -> list[Path]:
-    """Files of the op, the engines, a server and an evaluation."""
-    rows = {"op": _op(), "engines": _engines(), "serve": _serve()}
+    """Files of the op, the engines, a server, SGLang with and without the plugin, and an evaluation."""
+    rows = {"op": _op(), "engines": _engines(), "serve": _serve(), "sglang": _sglang()}
     paths = []
     for name, found in rows.items():
         paths.append(folder / f"{name}.json")
@@ -79,6 +79,21 @@ def _serve() -> list[Row]:
         case = {"name": f"made up C={concurrency} N=16", **sizes, "concurrency": concurrency}
         rows.append({"kind": "serve", "engine": "sglang", **_measured(case, added_ms)})
     return rows
+
+
+def _sglang() -> list[Row]:
+    throughput = {"what": "decode throughput", "shape": "made up", "batch": 8, "ratio": 0.9, "target_ratio": 0.97}
+    host = {"what": "host time per decode step", "batch": 8}
+    return [
+        {
+            **throughput,
+            "tokens_per_second": {"plain": 1000.0, "moi": 900.0},
+            "added_us": 888.9,
+            "note": "others ran too",
+        },
+        {**host, "piece": "sample", "median_us": 77.7, "p10_us": 70.0, "p90_us": 80.0},
+        {**host, "piece": "total", "median_us": 123.4, "without_ops_us": 45.6, "target_us": 150},
+    ]
 
 
 def _evaluation(path: Path) -> Path:
