@@ -20,7 +20,7 @@ from torch import Tensor
 from moi import Mixture, MoIConfig, mixture
 from moi.kernels import IMPLEMENTATIONS, Implementation
 from moi.testing import TOLERANCES, Inputs, assert_close
-from moi_bench.rows import Row, dumps, environment, table
+from moi_bench.rows import Row, dumps, environment, prepare, table, write
 from moi_bench.timer import Call, copy_bandwidth, launches, measure
 
 # Inputs of a case are rotated until they exceed this many bytes, several times the largest second-level cache; at most
@@ -84,9 +84,13 @@ def run(args: argparse.Namespace) -> int:
     """Measures the suite; 1 if an implementation that could run gave wrong results."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     suite = SUITES[args.suite or ("h100" if device.type == "cuda" else "laptop")]
-    rows = list(measure_cases(suite, device, args.repeats, args.only))
-    if args.out is not None:
-        args.out.write_text(dumps(rows) + "\n")
+    if args.repeats < 1:
+        raise ValueError(f"--repeats={args.repeats} is not allowed; it must be an integer >= 1")
+    prepare(args.out)
+    rows = list[Row]()
+    for row in measure_cases(suite, device, args.repeats, args.only):
+        rows.append(row)
+        write(args.out, rows)
     sys.stdout.write((dumps(rows) if args.json else table(rows)) + "\n")
     return int(any(row["status"] == "wrong" for row in rows))
 

@@ -84,6 +84,21 @@ def _said(*command: str) -> str | None:
         return None
 
 
+def prepare(out: Path | None) -> None:
+    """Makes the folder of a results file before minutes are spent; IsADirectoryError if the name is a folder's."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise IsADirectoryError(f"--out {out} is a folder; give the name of a file")
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+
+def write(out: Path | None, rows: list[Row]) -> None:
+    """All rows so far, after each of them: what is measured stays."""
+    if out is not None:
+        out.write_text(dumps(rows) + "\n")
+
+
 def dumps(rows: list[Row]) -> str:
     return json.dumps(rows, indent=1)
 

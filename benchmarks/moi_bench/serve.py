@@ -20,7 +20,7 @@ from moi_bench.engine.adapters import make_dummy
 from moi_bench.engine.cases import LARGEST_ON_DISK, SHAPES, make_model
 from moi_bench.engines import table_of_reasons
 from moi_bench.report.tables import serve_table
-from moi_bench.rows import Row, dumps, environment, version
+from moi_bench.rows import Row, dumps, environment, prepare, version, write
 from moi_bench.server import Server, post
 from moi_bench.text_table import text_table
 from moi_bench.timer import summarise
@@ -71,10 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """1 if the server cannot run, gives wrong tokens or loses a request."""
-    rows = list(measure(_cases(args), args.rounds, args.sglang))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(dumps(rows) + "\n")
+    cases = _cases(args)
+    prepare(args.out)
+    rows = list(measure(cases, args.rounds, args.sglang))
+    write(args.out, rows)
     found = serve_table(rows)
     text = "\n".join([text_table(found.head, found.rows), *table_of_reasons(rows)])
     sys.stdout.write((dumps(rows) if args.json else text) + "\n")
