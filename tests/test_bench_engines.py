@@ -10,7 +10,7 @@ import pytest
 
 from moi import MoIConfig
 from moi.cli import main
-from moi_bench import engines, fits
+from moi_bench import engines, fits, serve
 from moi_bench.engine import adapters, memory, worker
 from moi_bench.engine.cases import H100, LAPTOP, EngineCase, vocabulary
 from moi_engines import embedded_model
@@ -114,7 +114,19 @@ def test_large_random_weights_are_refused_where_they_cannot_be_made_in_place(tmp
     assert "32.8 billion random weights are made in place by sglang only" in row["reason"]
 
 
-def test_dummy_models_have_the_public_shape_and_no_weights(tmp_path: Path) -> None:
+def test_models_that_do_not_fit_are_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fits, "free_bytes", lambda _: 1 << 20)
+    (row,) = worker.measure("torch", [TINY], 1, tmp_path)
+    assert row["status"] == "failed"
+    assert "model countdown needs 0.0 GiB for its weights as float32" in row["reason"]
+    (row,) = worker.measure("sglang", [EngineCase("qwq-32b", 1, 8, 4)], 1, tmp_path)
+    assert "model qwq-32b needs 61.1 GiB for its weights as bfloat16" in row["reason"]
+    (row,) = serve._serve([serve.ServeCase(str(embedded_model()), 1.0, 1, 1, 1, 1)], 1, [], tmp_path)
+    assert "model countdown needs 0.0 GiB" in row["reason"]
+
+
+def test_dummy_models_have_the_public_shape_and_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fits, "free_bytes", lambda _: None)
     folder = adapters.make_dummy("gemma-3-27b", tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     assert (config["hidden_size"], config["vocab_size"]) == (5376, 262208)

@@ -19,6 +19,7 @@ import torch
 from moi_bench.engine.adapters import make_dummy
 from moi_bench.engine.cases import LARGEST_ON_DISK, SHAPES, make_model
 from moi_bench.engines import table_of_reasons
+from moi_bench.fits import check_fits
 from moi_bench.report.tables import serve_table
 from moi_bench.rows import Row, dumps, environment, prepare, version, write
 from moi_bench.server import Server, post
@@ -204,6 +205,7 @@ def _describe(case: ServeCase) -> dict[str, Any]:
 def _model(name: str, scratch: Path) -> tuple[Path, list[str]]:
     """The folder, and the server's flags if its weights are made in place."""
     if name not in SHAPES:
+        check_fits(Path(name))
         return Path(name), []
     if SHAPES[name].billions > LARGEST_ON_DISK:
         return make_dummy(name, scratch), ["--load-format", "dummy"]
