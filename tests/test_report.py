@@ -74,6 +74,7 @@ def test_every_figure_comes_from_the_files(page: str) -> None:
     assert "-3.66%" in page  # the paper's own
     assert "onnxruntime: unavailable: not here &lt;b&gt; (1 case)" in page
     assert "100.0%" in page
+    assert "measured: sglang, made up C=8 N=16, 50% MoI requests" in page
 
 
 def test_the_paper_is_quoted_right() -> None:

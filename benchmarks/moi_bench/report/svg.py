@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-WIDTH, LINE_HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 70, 26, 14, 52
+WIDTH, LINE_HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 340, 70, 26, 14, 62
 ROW = 70  # a name, its figures, its interval
 _SHADES = 6
 Points = Sequence[tuple[float, float]]
@@ -20,7 +20,7 @@ def lines(series: Mapping[str, Points], x_label: str, y_label: str, *, signed: b
     ticks = _steps(min(0.0, *ys), max(0.0, *ys)) if signed else _decades(min(ys), max(ys))
     move = float if signed else math.log10
     down = _scale(move(ticks[0]), move(ticks[-1]), LINE_HEIGHT - BOTTOM, TOP)
-    parts = [_text(across(math.log(x)), LINE_HEIGHT - BOTTOM + 20, _short(x)) for x in xs]
+    parts = [_text(across(math.log(x)), LINE_HEIGHT - BOTTOM + 28, _short(x)) for x in xs]
     for tick in ticks:
         y = down(move(tick))
         parts += [
@@ -37,27 +37,27 @@ def lines(series: Mapping[str, Points], x_label: str, y_label: str, *, signed: b
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], unit: str, reference: tuple[str, float] | None) -> str:
-    """A dot and its interval for each (name, value, low, high); a dashed line at the reference."""
+    """A dot and its interval for each (name, value, low, high); a mark on each at the reference."""
     values = [v for row in rows for v in row[1:]] + ([reference[1]] if reference else [])
     pad = (max(values) - min(values)) * 0.05 or 1.0
     across = _scale(min(values) - pad, max(values) + pad, 14, WIDTH - 14)
-    height, parts = 44 + ROW * len(rows), list[str]()
-    if reference is not None:
-        x = across(reference[1])
-        parts += [f'<line class="ref" x1="{x:.1f}" y1="4" x2="{x:.1f}" y2="{height - 32}"/>']
-        parts.append(_text(WIDTH / 2, height - 10, f"dashed: {reference[0]}, {reference[1]:g} {unit}"))
+    height, parts = 14 + ROW * len(rows), list[str]()
     for index, (name, value, low, high) in enumerate(rows):
         y = ROW * (index + 1) - 8
         parts.append(_text(14, y - 38, name, "start"))
         parts.append(_text(14, y - 14, f"{value:.1f} {unit} [{low:.1f}, {high:.1f}]", "start"))
+        if reference is not None:  # no line from top to bottom: it would cross the names
+            parts.append(_rule(across(reference[1]), y - 9, across(reference[1]), y + 9, "ref"))
         parts.append(f'<line class="s0" x1="{across(low):.1f}" y1="{y}" x2="{across(high):.1f}" y2="{y}"/>')
         parts.append(_dot(across(value), y, 0))
-    return _figure(parts, height, "", {})
+    title = f"upright mark: {reference[0]}, {reference[1]:g} {unit}" if reference else ""
+    return _figure(parts, height, title, {})
 
 
 def _figure(parts: list[str], height: int, title: str, series: Mapping[str, Points]) -> str:
     legend = "".join(f'<span class="key s{i % _SHADES}">{html.escape(name)}</span> ' for i, name in enumerate(series))
-    caption = f"<figcaption>{html.escape(title)} {legend}</figcaption>" if title or legend else ""
+    legend = f"<div>{legend}</div>" if legend else ""
+    caption = f"<figcaption>{html.escape(title)}{legend}</figcaption>" if title or legend else ""
     label = html.escape(title or "values with intervals", quote=True)
     drawing = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
     return f"<figure>{caption}{drawing}</figure>"

@@ -118,7 +118,8 @@ def overhead_table(rows: list[Row]) -> Table:
     for row in rows:
         if row["status"] == "ok":
             figures = [row[side]["tokens_per_s"]["median"] for side in ("plain", "moi")]
-            name = f"measured: {row['engine']}, {row['case']['name']}"
+            mixed = f", {row['case']['share']:.0%} MoI requests" if "share" in row["case"] else ""
+            name = f"measured: {row['engine']}, {row['case']['name']}{mixed}"
             lines.append([name, *(f"{figure:.2f}" for figure in figures), f"{row['ratio']['median'] - 1:+.2%}"])
     return Table(["output throughput, tokens/s", "plain", "MoI", "change"], lines, [])
 
