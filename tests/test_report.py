@@ -113,8 +113,8 @@ def test_added_time_below_zero_is_drawn_below_the_line_at_zero() -> None:
 def test_markdown_tables_are_replaced_between_their_markers(files: list[Path], tmp_path: Path) -> None:
     target = tmp_path / "R.md"
     target.write_text(
-        "a\n<!-- moi report: engines -->\nold\n<!-- moi report: end -->\nb\n<!-- moi report: memory -->\n"
-        "<!-- moi report: end -->\n"
+        "a `<!-- moi report: NAME -->`\n<!-- moi report: engines -->\nold\n<!-- moi report: end -->\nb\n"
+        "<!-- moi report: memory -->\n<!-- moi report: end -->\n"
     )
     argv = ["report", *map(str, files), "--markdown", str(target)]
     assert main(argv) == 0

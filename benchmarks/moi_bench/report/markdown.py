@@ -12,8 +12,9 @@ from moi_bench.report.summary_table import summary_table
 from moi_bench.report.tables import Table
 
 _END = "<!-- moi report: end -->"
-_BLOCK = re.compile(r"<!-- moi report: ([a-z]+) -->\n(?:(?!<!-- moi report:).)*" + _END, re.DOTALL)
-_MARK = re.compile(r"<!-- moi report: (?!end)")
+# Markers stand at the beginning of a line: text may speak of them.
+_BLOCK = re.compile(r"^<!-- moi report: ([a-z]+) -->\n(?:(?!<!-- moi report:).)*^" + _END, re.DOTALL | re.MULTILINE)
+_MARK = re.compile(r"^<!-- moi report: (?!end)", re.MULTILINE)
 
 
 # What makes the rows of a block.
