@@ -33,6 +33,7 @@ def environment(device: torch.device) -> Row:
             "moi": moi.__version__,
             "torch": torch.__version__,
             "triton": version("triton"),
+            "numba": version("numba"),
             "flashinfer": version("flashinfer-python"),
             "python": platform.python_version(),
         },
