@@ -32,8 +32,8 @@ def environment(device: torch.device) -> Row:
         "versions": {
             "moi": moi.__version__,
             "torch": torch.__version__,
-            "triton": version("triton"),
             "numba": version("numba"),
+            "triton": version("triton"),
             "flashinfer": version("flashinfer-python"),
             "python": platform.python_version(),
         },

@@ -65,7 +65,9 @@ def graph_config(manifest: Manifest, **settings: Any) -> MoIConfig:
 def _torch_tokens(model: Path, manifest: Manifest, prompts: Any, sampling: Any) -> list[Generation]:
     from moi_engines.torch_engine import TorchEngine
 
-    return TorchEngine(model, device="cpu", dtype=manifest.dtype).generate(prompts, sampling, graph_config(manifest))
+    # The graph restates the reference's arithmetic.
+    engine = TorchEngine(model, device="cpu", dtype=manifest.dtype, implementation="reference")
+    return engine.generate(prompts, sampling, graph_config(manifest))
 
 
 def _onnx_tokens(folder: Path, manifest: Manifest, prompts: Any, sampling: Any) -> list[Generation]:

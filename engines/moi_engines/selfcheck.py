@@ -131,7 +131,7 @@ def make_cases(model: Path, greedy: bool) -> Cases:
 
 def _torch(model: Path, cases: Cases, dtype: str) -> Tokens:
     device = "cpu" if dtype == "float32" else "auto"
-    return _generate(load_engine("torch", model, device=device, dtype=dtype), cases)
+    return _generate(load_engine("torch", model, device=device, dtype=dtype, implementation="reference"), cases)
 
 
 def _generate(engine: Any, cases: Cases) -> Tokens:
