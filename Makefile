@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 HOSTS := tests/requirements-sglang.txt tests/requirements-tensorrt.txt
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check doctor bench clean
+.PHONY: demo test check doctor bench tables clean
 
 demo: $(VENV)/.demo
 	$(BIN)/moi demo
@@ -20,13 +20,20 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
-# Engines that are not installed are rows with their reason; the report is written even if an engine fails.
-bench: $(VENV)/.demo
-	@mkdir -p bench
-	$(BIN)/moi bench op --suite laptop --repeats 20 --out bench/op.json
-	$(BIN)/moi bench engines --suite laptop --out bench/engines.json; status=$$?; \
-	$(BIN)/moi eval countdown --n 200 --out bench/countdown.jsonl && \
-	$(BIN)/moi report bench/op.json bench/engines.json bench/countdown.jsonl --out bench/report.html && exit $$status
+# An engine that is not installed is a row with its reason; the report is written even if one fails.
+bench: $(VENV)/.bench
+	@mkdir -p bench && rm -f bench/*.json bench/*.jsonl bench/report.html
+	@status=0; set -x; \
+	$(BIN)/moi bench op --suite laptop --repeats 20 --out bench/op.json || status=$$?; \
+	$(BIN)/moi bench engines --suite laptop --out bench/engines.json || status=$$?; \
+	$(BIN)/moi eval countdown --n 200 --out bench/countdown.jsonl || status=$$?; \
+	$(BIN)/moi report bench/op.json bench/engines.json bench/countdown.jsonl --out bench/report.html || status=$$?; \
+	exit $$status
+
+# The tables of README and docs, from the rows that are committed.
+tables: $(VENV)/.demo
+	$(BIN)/moi report $(sort $(wildcard benchmarks/results/laptop/*.json*)) benchmarks/results/sglang_decode.json \
+	  --markdown README.md docs/benchmarks.md docs/sglang.md
 
 doctor: $(VENV)/.demo
 	$(BIN)/moi doctor
@@ -41,6 +48,10 @@ $(VENV)/bin/pip:
 # The stamps make the second time quick; they follow the files that say what to install.
 $(VENV)/.demo: $(VENV)/bin/pip pyproject.toml constraints.txt
 	$(PIP) --editable '.[engine,cpu]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.demo
+	$(PIP) --editable '.[engine,cpu,onnx]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo $(HOSTS)

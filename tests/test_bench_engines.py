@@ -10,9 +10,9 @@ import pytest
 
 from moi import MoIConfig
 from moi.cli import main
-from moi_bench import engines, fits
+from moi_bench import engines, fits, serve
 from moi_bench.engine import adapters, memory, worker
-from moi_bench.engine.cases import H100, LAPTOP, EngineCase
+from moi_bench.engine.cases import H100, LAPTOP, EngineCase, vocabulary
 from moi_engines import embedded_model
 
 TINY = EngineCase("embedded", 2, 6, 4)
@@ -33,7 +33,7 @@ def test_plain_and_moi_are_measured_in_turn_in_a_process_of_their_own(
     assert status == 0
     assert json.loads(out.read_text()) == rows
     assert (row["schema"], row["kind"], row["engine"], row["status"]) == (1, "engine", "torch", "ok")
-    assert row["case"] == {"name": "embedded B=2 context=6", **vars(TINY)}
+    assert row["case"] == {"name": "embedded B=2 context=6", **vars(TINY), "vocab": 116}
     assert row["versions"]["transformers"]
     assert row["command"]
     for side in ("plain", "moi"):
@@ -114,7 +114,19 @@ def test_large_random_weights_are_refused_where_they_cannot_be_made_in_place(tmp
     assert "32.8 billion random weights are made in place by sglang only" in row["reason"]
 
 
-def test_dummy_models_have_the_public_shape_and_no_weights(tmp_path: Path) -> None:
+def test_models_that_do_not_fit_are_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fits, "free_bytes", lambda _: 1 << 20)
+    (row,) = worker.measure("torch", [TINY], 1, tmp_path)
+    assert row["status"] == "failed"
+    assert "model countdown needs 0.0 GiB for its weights as float32" in row["reason"]
+    (row,) = worker.measure("sglang", [EngineCase("qwq-32b", 1, 8, 4)], 1, tmp_path)
+    assert "model qwq-32b needs 61.1 GiB for its weights as bfloat16" in row["reason"]
+    (row,) = serve._serve([serve.ServeCase(str(embedded_model()), 1.0, 1, 1, 1, 1)], 1, [], tmp_path)
+    assert "model countdown needs 0.0 GiB" in row["reason"]
+
+
+def test_dummy_models_have_the_public_shape_and_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fits, "free_bytes", lambda _: None)
     folder = adapters.make_dummy("gemma-3-27b", tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     assert (config["hidden_size"], config["vocab_size"]) == (5376, 262208)
@@ -144,10 +156,22 @@ def test_unknown_cases_are_refused(capsys: pytest.CaptureFixture[str], flags: li
     assert words in capsys.readouterr().err
 
 
-def test_suites_cover_batches_contexts_and_vocabularies() -> None:
-    assert {case.model for case in H100} == {"qwen2.5-1.5b", "qwq-32b", "gemma-3-27b"}
+@pytest.mark.parametrize("suite", [LAPTOP, H100])
+def test_suites_vary_batch_context_and_vocabulary_alone(suite: tuple[EngineCase, ...]) -> None:
+    """Points that differ in nothing else: what the report draws growth from."""
+    for axis in ("batch", "context"):
+        rest = [tuple(sorted({**vars(case), axis: 0}.items())) for case in suite]
+        assert max(map(rest.count, rest)) >= 3, axis
+    narrow = [case for case in suite if case.model.startswith("narrow")]
+    assert len({vocabulary(case.model) for case in narrow}) >= 2
+    assert len({(case.batch, case.context, case.new_tokens) for case in narrow}) == 1
+
+
+def test_suites_fit_their_models() -> None:
+    assert {case.model for case in H100} >= {"qwen2.5-1.5b", "qwq-32b", "gemma-3-27b"}
     assert {case.batch for case in H100} >= {1, 8, 32, 128}
-    assert {case.context for case in LAPTOP} == {16, 256}
+    narrow = [case for case in (*LAPTOP, *H100) if case.model not in ("qwen2.5-1.5b", "qwq-32b", "gemma-3-27b")]
+    assert all(case.context + case.new_tokens <= 512 for case in narrow)
 
 
 def test_the_op_benchmark_is_a_part_of_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from moi.cli import main
 from moi_bench import gpu, op
 from moi_bench.timer import summarise
 
@@ -88,8 +90,56 @@ def test_suites_cover_the_shapes_of_serving() -> None:
     assert {case.dtype for case in op.H100} == {"float32", "bfloat16", "float16"}
 
 
+@pytest.mark.parametrize("suite", [op.LAPTOP, op.H100])
+def test_suites_vary_rows_vocabulary_and_candidates_alone(suite: tuple[op.OpCase, ...]) -> None:
+    """Each axis has three points that differ in nothing else: what the report draws growth from."""
+    shapes = [{**vars(case), "top_k": case.config.top_k} for case in suite]
+    for axis in ("rows", "vocab", "top_k"):
+        rest = [tuple(sorted({**shape, axis: 0}.items())) for shape in shapes]
+        assert max(map(rest.count, rest)) >= 3, axis
+
+
+def test_a_case_may_have_candidates_of_its_own() -> None:
+    case = op.OpCase(2, 300, width=16, top_k=5)
+    assert case.name == "B=2 V=300 float32 official K=5"
+    assert op.OpCase(2, 300, top_k=20).name == "B=2 V=300 float32 official"
+    device = torch.device("cpu")
+    inputs, weights = op._inputs(case, device)
+    mixed, _ = next(op._steps(case, device))[2](inputs[0], weights)
+    assert mixed.ids.shape == (2, 6)
+    assert op._floor_bytes(case, weights) == 2 * 300 * 4 + 2 * (6 + 1) * 16 * 4
+
+
 def test_summary_is_median_and_deciles() -> None:
     assert summarise([float(n) for n in range(11)]) == (5.0, 1.0, 9.0)
+
+
+def test_what_is_measured_is_written_after_each_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def breaking(*_: Any) -> Iterator[dict[str, Any]]:
+        yield {"first": 1}
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(op, "measure_cases", breaking)
+    out = tmp_path / "no" / "such" / "folder.json"
+    assert main(["bench", "op", "--suite", "laptop", "--out", str(out)]) == 2
+    assert json.loads(out.read_text()) == [{"first": 1}]
+
+
+@pytest.mark.parametrize("part", ["op", "engines", "serve"])
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, part: str
+) -> None:
+    for target in ("op.measure_cases", "engines.measure", "serve.measure"):
+        monkeypatch.setattr(f"moi_bench.{target}", lambda *_: pytest.fail("measured"))
+    (tmp_path / "file").write_text("")
+    for out, words in ((tmp_path, "is a folder; give the name of a file"), (tmp_path / "file" / "x.json", "file")):
+        assert main(["bench", part, "--out", str(out)]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_repeats_are_at_least_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "op", "--repeats", "0"]) == 2
+    assert "--repeats=0 is not allowed; it must be an integer >= 1" in capsys.readouterr().err
 
 
 def test_only_names_implementations() -> None:

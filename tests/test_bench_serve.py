@@ -42,7 +42,8 @@ def test_a_missing_client_or_host_is_a_row_with_its_reason(
     assert main(["bench", "serve", "--out", str(out)]) == 1
     assert "sglang: unavailable: SGLang's serving benchmark needs datasets, aiohttp" in capsys.readouterr().out
     rows = json.loads(out.read_text())
-    assert [row["case"]["share"] for row in rows] == [0.5, 1.0]
+    cases = [(row["case"]["concurrency"], row["case"]["requests"], row["case"]["share"]) for row in rows]
+    assert cases == [(c, n, share) for c, n in ((1, 8), (4, 16), (8, 32)) for share in (0.5, 1.0)]
     assert {(row["kind"], row["schema"], row["status"]) for row in rows} == {("serve", 1, "unavailable")}
     monkeypatch.setattr(serve, "BACKENDS", {"sglang": Available("no sglang here")})
     (row,) = serve.measure([CASE], 1, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -12,6 +13,9 @@ import pytest
 
 from moi.cli import main
 from moi_bench.report import svg
+from moi_bench.report.markdown import markdown
+from moi_bench.report.results import read
+from moi_bench.report.summary_table import summary_table
 from moi_bench.report.tables import PAPER_CHANGE, memory_table
 from moi_bench.report.testing import write_samples
 
@@ -57,11 +61,20 @@ def test_the_page_is_whole_and_loads_nothing(page: str) -> None:
 
 
 def test_every_figure_comes_from_the_files(page: str) -> None:
-    for words in ("-12.3%", "1.5", "the same loop without the op", "moi bench engines", "abc123", "CPU test"):
+    for words in (
+        "-12.3%",
+        "1.5",
+        "the same loop without the op",
+        "moi bench engines",
+        "abc123abc123-dirty",
+        "CPU test",
+    ):
         assert words in page, words
+    assert "NVIDIA driver 570.1" in page
     assert "-3.66%" in page  # the paper's own
     assert "onnxruntime: unavailable: not here &lt;b&gt; (1 case)" in page
     assert "100.0%" in page
+    assert "measured: sglang, made up C=8 N=16, 50% MoI requests" in page
 
 
 def test_the_paper_is_quoted_right() -> None:
@@ -76,6 +89,8 @@ def test_memory_is_computed_from_the_documented_layout() -> None:
 def test_plots_are_valid_drawings() -> None:
     for figure in (
         svg.lines({"a & b": [(1, 10.0), (8, 20.0)], "c": [(1, 0.5)]}, "rows <B>", "µs"),
+        svg.lines({"a": [(1, -3.0), (8, 40.0)], "b": [(8, 0.0)]}, "rows", "added µs", signed=True),
+        svg.lines({"flat": [(1, 0.0), (8, 0.0)]}, "rows", "added µs", signed=True),
         svg.intervals([("one", 1.0, 0.5, 2.0)], "%", ("paper", -3.66)),
         svg.intervals([("flat", 0.0, 0.0, 0.0)], "%", None),
     ):
@@ -85,11 +100,21 @@ def test_plots_are_valid_drawings() -> None:
         assert root.find("svg") is not None
 
 
+def test_added_time_below_zero_is_drawn_below_the_line_at_zero() -> None:
+    figure = ET.fromstring(svg.lines({"a": [(1, -3.0), (8, 40.0)]}, "rows", "µs", signed=True))
+    (zero,) = (float(line.get("y1", "")) for line in figure.iter("line") if line.get("class") == "zero")
+    below, above = (float(dot.get("cy", "")) for dot in figure.iter("circle"))
+    assert above < zero < below
+    assert zero - above == pytest.approx(40 / 3 * (below - zero), rel=0.05)
+    labels = [text.text for text in figure.iter("text")]
+    assert labels == ["1", "8", "-20", "0", "20", "40", "rows"]
+
+
 def test_markdown_tables_are_replaced_between_their_markers(files: list[Path], tmp_path: Path) -> None:
     target = tmp_path / "R.md"
     target.write_text(
-        "a\n<!-- moi report: engines -->\nold\n<!-- moi report: end -->\nb\n<!-- moi report: memory -->\n"
-        "<!-- moi report: end -->\n"
+        "a `<!-- moi report: NAME -->`\n<!-- moi report: engines -->\nold\n<!-- moi report: end -->\nb\n"
+        "<!-- moi report: memory -->\n<!-- moi report: end -->\n"
     )
     argv = ["report", *map(str, files), "--markdown", str(target)]
     assert main(argv) == 0
@@ -100,12 +125,46 @@ def test_markdown_tables_are_replaced_between_their_markers(files: list[Path], t
     assert target.read_text() == once
 
 
+def test_sglang_without_and_with_the_plugin(files: list[Path], page: str, tmp_path: Path) -> None:
+    target = tmp_path / "R.md"
+    marks = "".join(f"<!-- moi report: {name} -->\n<!-- moi report: end -->\n" for name in ("sglang", "host"))
+    target.write_text(marks)
+    assert main(["report", *map(str, files), "--markdown", str(target)]) == 0
+    text = target.read_text()
+    assert "| made up | 8 | 1000.0 | 900.0 | 0.900 | 0.97 | 889 |" in text
+    assert "| sample, B=8 | 77.7 | 70.0 to 80.0 |  |\n| total, B=8 | 123.4 |  | 150 |" in text
+    assert "| total, B=8, without the two ops | 45.6 |  |  |" in text
+    for words in ("<td>889</td>", "<td>123.4</td>", "<br>others ran too<pre>"):
+        assert words in page, words
+
+
+def test_the_summary_has_an_engine_a_line_at_one_batch_size() -> None:
+    rows = []
+    for model, batch, context, median in (("a", 8, 16, 0.9), ("a", 8, 448, 0.5), ("a", 1, 4, 0.4), ("b", 8, 16, 1.1)):
+        case = {"model": model, "batch": batch, "context": context}
+        ratio = {"median": median, "p10": median - 0.1, "p90": median + 0.1}
+        rows.append({"engine": "torch", "device": "CPU", "status": "ok", "case": case, "ratio": ratio})
+    rows += [{**rows[3], "engine": "sglang"}, {**rows[0], "engine": "onnxruntime", "status": "failed"}]
+    table = summary_table(rows)
+    assert table.head == ["MoI against plain, tokens/s, B=8", "a", "b"]
+    assert table.rows == [
+        ["torch, CPU", "-10.0 % (-20.0 to +0.0)", "+10.0 % (+0.0 to +20.0)"],
+        ["sglang, CPU", "", "+10.0 % (+0.0 to +20.0)"],
+    ]
+
+
+def test_what_is_not_measured_says_how_to(files: list[Path]) -> None:
+    blocks = markdown(read([next(path for path in files if path.stem == "op")]))
+    assert blocks["serve"] == "Not measured yet; the command: `moi bench serve --out serve.json`."
+    assert {name for name, text in blocks.items() if "Not measured" not in text} == {"op", "overhead", "memory"}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("nothing", "has no or unclosed markers"),
         ("<!-- moi report: op -->\n<!-- moi report: memory -->\n<!-- moi report: end -->\n", "unclosed markers"),
-        ("<!-- moi report: speed -->\n<!-- moi report: end -->\n", "asks for 'speed'; allowed: op, engines"),
+        ("<!-- moi report: speed -->\n<!-- moi report: end -->\n", "asks for 'speed'; allowed: summary, op, engines"),
     ],
 )
 def test_bad_markers_are_refused(
@@ -125,6 +184,17 @@ def test_bad_markers_are_refused(
         ("r.json", '{"schema": 1}', "is no list of rows"),
         ("r.json", '[{"schema": 2, "kind": "op"}]', "row 0 has schema=2; this version reads 1"),
         ("r.json", '[{"schema": 1, "kind": "gpu"}]', "row 0 has kind='gpu'; allowed: op, engine, serve"),
+        ("r.json", '[{"schema": 1, "what": "x"}]', "row 0 has what='x'; allowed: decode throughput, host time per"),
+        ("r.json", '[{"schema": 1, "measure": "decode"}]', "row 0 has no kind; allowed: op, engine, serve"),
+        ("r.json", "[]", "holds no rows"),
+        ("r.json", "", "is not valid JSON, it may be cut short"),
+        ("r.json", '[{"schema": 1, "kind": "op"}]', "row 0 lacks 'device'"),
+        ("r.jsonl", '{"kind": "moi-eval", "schema": 1}\n', "has settings=None in its first line; it must be an object"),
+        (
+            "r.jsonl",
+            '{"kind": "moi-eval", "schema": 1, "settings": {}, "environment": {}}\n',
+            "line 1 lacks 'device'",
+        ),
         ("r.jsonl", '{"kind": "moi-eval", "schema": 9}\n', "has schema=9; this version reads 1"),
         ("r.jsonl", '{"kind": "moi-ev', "has no header line"),
     ],
@@ -136,6 +206,51 @@ def test_files_that_are_no_results_are_refused(
     assert main(["report", str(tmp_path / name), "--out", str(tmp_path / "o.html")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "o.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("op", lambda row: row.pop("case"), "row 0 lacks 'case.name'"),
+        ("op", lambda row: row.update(median_us=None), "row 0 has median_us=None; it must be a number above 0"),
+        ("op", lambda row: row.update(median_us=0), "row 0 has median_us=0; it must be a number above 0"),
+        ("engines", lambda row: row.pop("ratio"), "row 0 lacks 'ratio.median'"),
+        ("engines", lambda row: row.update(moi=3), "row 0 lacks 'moi.tokens_per_s.median'"),
+        ("engines", lambda row: row.update(status="failed"), "row 0 has reason=None; it must be text"),
+        ("serve", lambda row: row["case"].pop("share"), "row 0 lacks 'case.share'"),
+        ("sglang", lambda row: row.update(added_us="1"), "row 0 has added_us='1'; it must be a number"),
+        ("sglang", lambda row: row.update(versions=[]), "row 0 has versions=[]; it must be an object"),
+    ],
+)
+def test_rows_with_a_field_missing_or_of_another_type_are_named(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, change: Any, words: str
+) -> None:
+    rows = json.loads(next(path for path in files if path.stem == name).read_text())
+    change(rows[0])
+    (tmp_path / "r.json").write_text(json.dumps(rows))
+    assert main(["report", str(tmp_path / "r.json"), "--out", str(tmp_path / "o.html")]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_an_evaluation_whose_settings_do_not_fit_its_samples_is_refused(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = next(path for path in files if path.suffix == ".jsonl").read_text()
+    (tmp_path / "r.jsonl").write_text(text.replace('"arm":"moi beta=1 T=1 top-p=1"', '"arm":"x"', 1))
+    assert main(["report", str(tmp_path / "r.jsonl"), "--out", str(tmp_path / "o.html")]) == 2
+    assert "was changed: settings and samples do not fit, KeyError: 'x'" in capsys.readouterr().err
+
+
+def test_a_last_line_that_was_cut_short_is_left_out_and_said(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = next(path for path in files if path.suffix == ".jsonl").read_bytes()
+    (tmp_path / "r.jsonl").write_bytes(data[:-9])
+    assert main(["report", str(tmp_path / "r.jsonl"), "--out", str(tmp_path / "o.html")]) == 0
+    assert "the last line was cut short and is left out" in capsys.readouterr().err
+    assert "3 of 4 done" in (tmp_path / "o.html").read_text()
 
 
 def test_missing_files_and_nothing_to_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import torch
 from moi_bench.engine.adapters import ADAPTERS
 from moi_bench.engine.cases import MODELS, SUITES, EngineCase
 from moi_bench.engine.worker import failed
-from moi_bench.rows import Row, dumps, environment, version
+from moi_bench.rows import Row, dumps, environment, prepare, version, write
 from moi_bench.text_table import text_table
 from moi_engines.availability import BACKENDS
 
@@ -49,13 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """1 if an engine is wrong, fails, or was asked for by name and is not available."""
     names, cases = _names(args.engine), choose(args)
-    rows = []
+    prepare(args.out)
+    rows = list[Row]()
     for row in measure(names, cases, args.repeats, args.threads):
         rows.append(row)
         sys.stderr.write(f"{row['engine']}: {row['case']['name']}: {row['status']}\n")
-        if args.out is not None:  # after each row: what is measured stays
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(dumps(rows) + "\n")
+        write(args.out, rows)
     sys.stdout.write((dumps(rows) if args.json else table(rows)) + "\n")
     bad = ("wrong", "failed", "unavailable") if args.engine else ("wrong", "failed")
     return int(any(row["status"] in bad for row in rows))

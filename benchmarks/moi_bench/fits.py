@@ -52,15 +52,20 @@ def free_bytes(device: str) -> int | None:
 
 
 def check_fits(folder: Path, device: str = "auto", dtype: str = "auto") -> None:
-    """ValueError if the weights alone exceed the memory that is free."""
+    """ValueError if the weights in a folder alone exceed the memory that is free."""
+    check_size(folder.name, parameters(folder), device, dtype)
+
+
+def check_size(name: str, count: float, device: str = "auto", dtype: str = "auto") -> None:
+    """The same for a model of `count` parameters, whose weights may be on no disk."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else "bfloat16"
-    needed, free = parameters(folder) * _WIDTH.get(dtype, 4), free_bytes(device)
+    needed, free = count * _WIDTH.get(dtype, 4), free_bytes(device)
     if free is not None and needed > free:
         raise ValueError(
-            f"model {folder.name} needs {needed / 2**30:.1f} GiB for its weights as {dtype}, {device} has "
+            f"model {name} needs {needed / 2**30:.1f} GiB for its weights as {dtype}, {device} has "
             f"{free / 2**30:.1f} GiB free; take a smaller model, --dtype bfloat16 or a larger machine"
         )
 

@@ -3,7 +3,7 @@
 The floor is what no implementation can avoid: one read of the logits and of the embedding rows, one write of the
 result, at the bandwidth that a plain copy reaches on the same device. Results are checked before they are timed.
 
-Dims: B rows, V vocabulary, D embedding width.
+Dims: B rows, V vocabulary, K candidates, D embedding width.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from moi import Mixture, MoIConfig, mixture
 from moi.kernels import IMPLEMENTATIONS, Implementation
 from moi.testing import TOLERANCES, Inputs, assert_close
-from moi_bench.rows import Row, dumps, environment, table
+from moi_bench.rows import Row, dumps, environment, prepare, table, write
 from moi_bench.timer import Call, copy_bandwidth, launches, measure
 
 # Inputs of a case are rotated until they exceed this many bytes, several times the largest second-level cache; at most
@@ -33,25 +33,41 @@ Step = Callable[[Inputs, Tensor], tuple[Mixture, Tensor]]
 
 @dataclass(frozen=True)
 class OpCase:
-    """One shape: dtype is that of the logits; the table is bfloat16 on a GPU and float32 on the CPU."""
+    """One shape: dtype is that of the logits; the table is bfloat16 on a GPU and float32 on the CPU.
+
+    `top_k` replaces the preset's K.
+    """
 
     rows: int
     vocab: int
     dtype: str = "float32"
     preset: str = "official"
     width: int = 4096
+    top_k: int | None = None
 
     @property
     def name(self) -> str:
-        return f"B={self.rows} V={self.vocab} {self.dtype} {self.preset}"
+        own = "" if self.config == MoIConfig.preset(self.preset) else f" K={self.top_k}"
+        return f"B={self.rows} V={self.vocab} {self.dtype} {self.preset}{own}"
+
+    @property
+    def config(self) -> MoIConfig:
+        preset = MoIConfig.preset(self.preset)
+        return preset if self.top_k is None else replace(preset, top_k=self.top_k)
 
 
-LAPTOP = (OpCase(1, 32_000, width=512), OpCase(8, 32_000, width=512), OpCase(1, 151_936, "bfloat16", width=512))
+# Each suite varies B, V and K with all else the same: the report draws time against each.
+LAPTOP = (
+    *(OpCase(rows, 32_000, width=512) for rows in (1, 8, 32)),
+    *(OpCase(1, vocab, width=512) for vocab in (8_000, 151_936)),
+    *(OpCase(1, 32_000, width=512, top_k=top_k) for top_k in (5, 64)),
+)
 H100 = (
     *(OpCase(rows, vocab) for vocab in (32_000, 151_936, 262_144) for rows in (1, 8, 32, 64, 128, 256)),
     *(OpCase(rows, 151_936, "bfloat16") for rows in (1, 8, 32, 64, 128, 256)),
     *(OpCase(rows, 151_936, preset="paper") for rows in (1, 64, 256)),
     OpCase(64, 151_936, "float16"),
+    *(OpCase(64, 151_936, top_k=top_k) for top_k in (5, 64)),
 )
 SUITES = {"laptop": LAPTOP, "h100": H100}
 
@@ -68,9 +84,13 @@ def run(args: argparse.Namespace) -> int:
     """Measures the suite; 1 if an implementation that could run gave wrong results."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     suite = SUITES[args.suite or ("h100" if device.type == "cuda" else "laptop")]
-    rows = list(measure_cases(suite, device, args.repeats, args.only))
-    if args.out is not None:
-        args.out.write_text(dumps(rows) + "\n")
+    if args.repeats < 1:
+        raise ValueError(f"--repeats={args.repeats} is not allowed; it must be an integer >= 1")
+    prepare(args.out)
+    rows = list[Row]()
+    for row in measure_cases(suite, device, args.repeats, args.only):
+        rows.append(row)
+        write(args.out, rows)
     sys.stdout.write((dumps(rows) if args.json else table(rows)) + "\n")
     return int(any(row["status"] == "wrong" for row in rows))
 
@@ -158,7 +178,7 @@ def _steps(case: OpCase, device: torch.device) -> Iterator[tuple[str, str, Step 
 
 
 def _step(use: Implementation, case: OpCase) -> Step:
-    config = MoIConfig.preset(case.preset)
+    config = case.config
 
     def step(inputs: Inputs, weights: Tensor) -> tuple[Mixture, Tensor]:
         mixed = use.mix(*inputs, config.top_k, config.entropy, config.prior)
@@ -171,7 +191,7 @@ def _step(use: Implementation, case: OpCase) -> Step:
 
 def _reference_step(case: OpCase) -> Step:
     """The reference without a copy into `out`, as the compiler likes it best."""
-    config = MoIConfig.preset(case.preset)
+    config = case.config
 
     def step(inputs: Inputs, weights: Tensor) -> tuple[Mixture, Tensor]:
         mixed = mixture.mix(*inputs, config.top_k, config.entropy, config.prior)
@@ -200,6 +220,6 @@ def _inputs(case: OpCase, device: torch.device) -> tuple[list[Inputs], Tensor]:
 
 def _floor_bytes(case: OpCase, weights: Tensor) -> int:
     """Bytes that must move: the logits, K + 1 embedding rows per row, and the result."""
-    slots = MoIConfig.preset(case.preset).top_k + 1
+    slots = case.config.top_k + 1
     logits = case.rows * case.vocab * getattr(torch, case.dtype).itemsize
     return int(logits + case.rows * (slots + 1) * case.width * weights.element_size())

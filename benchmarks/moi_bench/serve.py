@@ -19,8 +19,9 @@ import torch
 from moi_bench.engine.adapters import make_dummy
 from moi_bench.engine.cases import LARGEST_ON_DISK, SHAPES, make_model
 from moi_bench.engines import table_of_reasons
+from moi_bench.fits import check_fits
 from moi_bench.report.tables import serve_table
-from moi_bench.rows import Row, dumps, environment, version
+from moi_bench.rows import Row, dumps, environment, prepare, version, write
 from moi_bench.server import Server, post
 from moi_bench.text_table import text_table
 from moi_bench.timer import summarise
@@ -57,8 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", default="qwen2.5-1.5b" if gpu else "narrow-32k", help=f"folder, or {', '.join(SHAPES)}"
     )
     parser.add_argument("--share", type=float, nargs="+", default=[0.5, 1.0], help="of MoI requests (default: 0.5 1)")
-    parser.add_argument("--requests", type=int, default=512 if gpu else 16)
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[64] if gpu else [4])
+    parser.add_argument("--requests", type=int, help="of each run (default: four times the concurrency, at least 8)")
+    parser.add_argument(
+        "--concurrency", type=int, nargs="+", default=[1, 16, 64, 256] if gpu else [1, 4, 8], help="requests at a time"
+    )
     parser.add_argument("--prompt-words", type=int, default=256 if gpu else 8)
     parser.add_argument("--new-tokens", type=int, default=256 if gpu else 16)
     parser.add_argument("--rounds", type=int, default=3, help="turns of all shares, plain first (default: 3)")
@@ -69,10 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """1 if the server cannot run, gives wrong tokens or loses a request."""
-    rows = list(measure(_cases(args), args.rounds, args.sglang))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(dumps(rows) + "\n")
+    cases = _cases(args)
+    prepare(args.out)
+    rows = list(measure(cases, args.rounds, args.sglang))
+    write(args.out, rows)
     found = serve_table(rows)
     text = "\n".join([text_table(found.head, found.rows), *table_of_reasons(rows)])
     sys.stdout.write((dumps(rows) if args.json else text) + "\n")
@@ -202,6 +205,7 @@ def _describe(case: ServeCase) -> dict[str, Any]:
 def _model(name: str, scratch: Path) -> tuple[Path, list[str]]:
     """The folder, and the server's flags if its weights are made in place."""
     if name not in SHAPES:
+        check_fits(Path(name))
         return Path(name), []
     if SHAPES[name].billions > LARGEST_ON_DISK:
         return make_dummy(name, scratch), ["--load-format", "dummy"]
@@ -210,8 +214,9 @@ def _model(name: str, scratch: Path) -> tuple[Path, list[str]]:
 
 def _cases(args: argparse.Namespace) -> list[ServeCase]:
     for name in ("requests", "prompt_words", "new_tokens", "rounds"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')}={getattr(args, name)} is not allowed; it must be >= 1")
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')}={value} is not allowed; it must be >= 1")
     if min(args.concurrency) < 1:
         raise ValueError(f"--concurrency={min(args.concurrency)} is not allowed; it must be >= 1")
     for share in args.share:
@@ -219,5 +224,9 @@ def _cases(args: argparse.Namespace) -> list[ServeCase]:
             raise ValueError(f"--share={share:g} is not allowed; it must be in (0, 1], plain is always measured")
     if args.model not in SHAPES and not Path(args.model).is_dir():
         raise ValueError(f"model={args.model!r} is neither a folder nor one of {', '.join(SHAPES)}")
-    sizes = (args.requests, args.prompt_words, args.new_tokens)
-    return [ServeCase(args.model, share, c, *sizes) for c in args.concurrency for share in args.share]
+    sizes = (args.prompt_words, args.new_tokens)
+    return [
+        ServeCase(args.model, share, c, args.requests or max(8, 4 * c), *sizes)
+        for c in args.concurrency
+        for share in args.share
+    ]

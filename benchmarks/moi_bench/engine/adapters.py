@@ -11,6 +11,7 @@ from torch import Tensor
 
 from moi import Mixture, MoIConfig
 from moi_bench.engine.cases import SHAPES
+from moi_bench.fits import check_size
 from moi_engines import Engine, load_engine
 from moi_engines.request import Row
 from moi_engines.sampler import sample
@@ -91,12 +92,13 @@ MAKES_WEIGHTS_IN_PLACE = ("sglang",)
 
 
 def make_dummy(name: str, folder: Path) -> Path:
-    """A folder without weights, for engines that make random ones in place."""
+    """A folder without weights, for engines that make random ones in place; ValueError if memory is short of them."""
     from transformers import AutoConfig
 
     from moi_engines.testing import save_tiny_model
 
     shape = SHAPES[name]
+    check_size(name, shape.billions * 1e9, dtype="bfloat16")
     save_tiny_model(folder, shape.architecture)
     kind = {"gemma3": "gemma3_text"}.get(shape.architecture, shape.architecture)
     architecture = {"gemma3_text": "Gemma3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}[kind]

@@ -20,7 +20,7 @@ import torch
 from moi import MoIConfig
 from moi_bench.engine import memory
 from moi_bench.engine.adapters import ADAPTERS, MAKES_WEIGHTS_IN_PLACE, TOKEN, Pair, make_dummy
-from moi_bench.engine.cases import EMBEDDED, LARGEST_ON_DISK, SHAPES, EngineCase, make_model
+from moi_bench.engine.cases import EMBEDDED, LARGEST_ON_DISK, SHAPES, EngineCase, make_model, vocabulary
 from moi_bench.fits import check_fits
 from moi_bench.rows import Row
 from moi_bench.timer import summarise
@@ -72,7 +72,7 @@ def failed(case: EngineCase, status: str, reason: str) -> Row:
 
 
 def describe(case: EngineCase) -> dict[str, Any]:
-    return {"name": case.name, **asdict(case)}
+    return {"name": case.name, **asdict(case), "vocab": vocabulary(case.model)}
 
 
 def _make(name: str, cases: list[EngineCase], positions: int, scratch: Path) -> tuple[Path, Pair]:

@@ -73,6 +73,9 @@ def _check_header(path: Path, record: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{path} is not a results file of moi eval: its first line has kind={record.get('kind')!r}")
     if record.get("schema") != SCHEMA:
         raise ValueError(f"{path} has schema={record.get('schema')!r}; this version reads {SCHEMA}")
+    for key in ("settings", "environment"):
+        if not isinstance(record.get(key), dict):
+            raise ValueError(f"{path} has {key}={record.get(key)!r} in its first line; it must be an object")
     return record
 
 

@@ -7,24 +7,42 @@ from pathlib import Path
 
 from moi_bench.report import tables
 from moi_bench.report.results import Results
+from moi_bench.report.sglang_tables import host_table, throughput_table
+from moi_bench.report.summary_table import summary_table
 from moi_bench.report.tables import Table
 
 _END = "<!-- moi report: end -->"
-_BLOCK = re.compile(r"<!-- moi report: ([a-z]+) -->\n(?:(?!<!-- moi report:).)*" + _END, re.DOTALL)
-_MARK = re.compile(r"<!-- moi report: (?!end)")
+# Markers stand at the beginning of a line: text may speak of them.
+_BLOCK = re.compile(r"^<!-- moi report: ([a-z]+) -->\n(?:(?!<!-- moi report:).)*^" + _END, re.DOTALL | re.MULTILINE)
+_MARK = re.compile(r"^<!-- moi report: (?!end)", re.MULTILINE)
+
+
+# What makes the rows of a block.
+_COMMANDS = {
+    "summary": "moi bench engines --out engines.json",
+    "op": "moi bench op --out op.json",
+    "engines": "moi bench engines --out engines.json",
+    "serve": "moi bench serve --out serve.json",
+    "eval": "moi eval countdown --out countdown.jsonl",
+    "sglang": "python -m moi_bench.sglang_decode --out sglang.json",
+    "host": "python -m moi_bench.sglang_decode --out sglang.json",
+}
 
 
 def markdown(results: Results) -> dict[str, str]:
     """The blocks a file may ask for, by name."""
     blocks = {
-        "op": _block(tables.op_table(results.op)) if results.op else "",
-        "engines": _block(tables.engine_table(results.engine)) if results.engine else "",
-        "serve": _block(tables.serve_table(results.serve)) if results.serve else "",
-        "eval": "\n\n".join(_block(tables.eval_table(evaluation)) for evaluation in results.evals),
+        "summary": _block(summary_table(results.engine)),
+        "op": _block(tables.op_table(results.op)),
+        "engines": _block(tables.engine_table(results.engine)),
+        "serve": _block(tables.serve_table(results.serve)),
+        "eval": "\n\n".join(f"{tables.title(each)}\n\n{_block(tables.eval_table(each))}" for each in results.evals),
+        "sglang": _block(throughput_table(results.sglang)),
+        "host": _block(host_table(results.host)),
         "overhead": _block(tables.overhead_table(results.engine + results.serve)),
         "memory": _block(tables.memory_table()),
     }
-    return {name: text or "Not measured; docs/benchmarks.md has the command." for name, text in blocks.items()}
+    return {name: text or f"Not measured yet; the command: `{_COMMANDS[name]}`." for name, text in blocks.items()}
 
 
 def fill(path: Path, results: Results) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from typing import Any
 
 from moi_bench.eval.summary import NOTE
-from moi_bench.report import svg, tables
+from moi_bench.report import growth, svg, tables
 from moi_bench.report.results import Evaluation, Results
+from moi_bench.report.sglang_tables import host_table, throughput_table
 from moi_bench.report.style import STYLE
 from moi_bench.report.tables import Table
 from moi_bench.rows import Row
@@ -36,13 +36,20 @@ def _sections(results: Results) -> Iterator[str]:
             "<p>Change is MoI against plain in output tokens/s, median of turns. " + _baselines(results.engine) + "</p>"
         )
         yield _engine_plot(results.engine) + _table(tables.engine_table(results.engine))
+        yield _growth("What MoI adds to a decode step", growth.engine_plots(results.engine))
     if results.serve:
         yield "<h2>Serving: SGLang's bench_serving</h2>" + _table(tables.serve_table(results.serve))
+        yield _growth("What MoI adds to a token, all requests counted", growth.serve_plots(results.serve))
+    if results.sglang:
+        yield "<h2>SGLang without and with the plugin</h2><p>With it, every request is mixed.</p>"
+        yield _table(throughput_table(results.sglang))
+    if results.host:
+        yield "<h2>SGLang: the plugin's host time per decode step</h2>" + _table(host_table(results.host))
     if results.op:
         yield "<h2>The op: one decode step of mix and embed</h2>"
         yield "<p>GB/s counts the bytes that must move; of copy: against a plain copy on the same device.</p>"
-        yield from _op_plots(results.op)
         yield _table(tables.op_table(results.op))
+        yield _growth("How its time grows", growth.op_plots(results.op))
     yield "<h2>Beside the paper</h2>"
     yield "<p>The published figure is of another model, machine and host: a comparison of ratios at most.</p>"
     yield _table(tables.overhead_table(results.engine + results.serve))
@@ -56,28 +63,28 @@ def _sections(results: Results) -> Iterator[str]:
 
 
 def _machines(rows: list[Row]) -> str:
-    entries = []
-    for row in rows:
-        versions = ", ".join(f"{name} {number}" for name, number in row["versions"].items() if number)
-        commit = (row["commit"] or "unknown")[:12]
-        entries.append(
-            f"<li><strong>{_e(row['device'])}</strong><br>{_e(versions)}<br>commit {_e(commit)}"
-            f"<pre>{_e(row['command'])}</pre></li>"
-        )
-    return f"<h2>Machine, versions, commands to repeat</h2>\n<ul>{''.join(entries)}</ul>"
+    return f"<h2>Machine, versions, commands to repeat</h2>\n<ul>{''.join(map(_machine, rows))}</ul>"
+
+
+def _machine(row: Row) -> str:
+    driver = f", NVIDIA driver {row['driver']}" if row.get("driver") else ""
+    versions = ", ".join(f"{name} {number}" for name, number in row["versions"].items() if number)
+    note = f"<br>{_e(row['note'])}" if row.get("note") else ""
+    commit, *dirty = (row.get("commit") or "unknown").split("-")
+    return (
+        f"<li><strong>{_e(row['device'])}</strong>{_e(driver)}<br>{_e(versions)}<br>"
+        f"commit {_e('-'.join([commit[:12], *dirty]))}{note}<pre>{_e(row['command'])}</pre></li>"
+    )
 
 
 def _evaluation(evaluation: Evaluation) -> str:
-    settings = evaluation.settings
-    title = f"{settings['task']['name']}: {settings['task']['n']} problems, {settings['samples']} samples each"
-    where = f"{settings['model']['name']}, engine {settings['engine']}, at most {settings['max_new_tokens']} tokens"
     dots = [
         (arm["label"], 100 * arm["share"], 100 * arm["low"], 100 * arm["high"])
         for arm in evaluation.arms
         if arm["share"] is not None
     ]
     plot = svg.intervals(dots, "%", None) if dots else ""
-    return f"<h3>{_e(title)}</h3><p>{_e(where)}. {_e(NOTE)}</p>{plot}{_table(tables.eval_table(evaluation))}"
+    return f"<h3>{_e(tables.title(evaluation))}</h3><p>{_e(NOTE)}</p>{plot}{_table(tables.eval_table(evaluation))}"
 
 
 def _engine_plot(rows: list[Row]) -> str:
@@ -93,23 +100,13 @@ def _engine_plot(rows: list[Row]) -> str:
     return svg.intervals(dots, "%", paper) if dots else ""
 
 
-def _op_plots(rows: list[Row]) -> Iterator[str]:
-    """Time over batch size, and over the vocabulary, with all else the same."""
-    for axis, label in (("rows", "rows B"), ("vocab", "vocabulary V")):
-        groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
-        for row in rows:
-            if row["status"] == "ok":
-                case: dict[str, Any] = row["case"]
-                fixed = f"V={case['vocab']}" if axis == "rows" else f"B={case['rows']}"
-                series = groups.setdefault(f"{fixed} {case['dtype']} {case['preset']}", {})
-                series.setdefault(row["implementation"], []).append((case[axis], row["median_us"]))
-        for title, series in groups.items():
-            if any(len(points) > 1 for points in series.values()):
-                yield svg.lines(series, label, f"µs per step, {title}")
+def _growth(title: str, plots: Iterator[str]) -> str:
+    drawn = "".join(plots)
+    return f"<h3>{title}</h3>{drawn}" if drawn else ""
 
 
 def _baselines(rows: list[Row]) -> str:
-    kinds = {row["engine"]: row["baseline"] for row in rows if row["status"] == "ok"}
+    kinds = {row["engine"]: row["baseline"] for row in rows if row["status"] == "ok" and "baseline" in row}
     return _e("Plain is: " + "; ".join(f"{engine}: {kind}" for engine, kind in kinds.items()) + ".") if kinds else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,11 @@ from typing import Any
 
 from moi_bench.eval import journal
 from moi_bench.eval.summary import summarise
+from moi_bench.report import fields
 from moi_bench.rows import SCHEMA, Row
+
+_KINDS = {"op": "op", "engine": "engine", "serve": "serve"}
+_WHATS = {"decode throughput": "sglang", "host time per decode step": "host"}
 
 
 @dataclass
@@ -20,13 +25,18 @@ class Results:
     op: list[Row] = field(default_factory=list)
     engine: list[Row] = field(default_factory=list)
     serve: list[Row] = field(default_factory=list)
+    sglang: list[Row] = field(default_factory=list)
+    host: list[Row] = field(default_factory=list)
     evals: list[Evaluation] = field(default_factory=list)
 
     @property
     def machines(self) -> list[Row]:
         """The environments of all files, each once."""
-        rows = [*self.op, *self.engine, *self.serve, *(evaluation.environment for evaluation in self.evals)]
-        found = {json.dumps([row["device"], row["commit"], row["command"]]): row for row in rows}
+        rows = [*self.op, *self.engine, *self.serve, *self.sglang, *self.host]
+        rows += [evaluation.environment for evaluation in self.evals]
+        found = {
+            json.dumps([row.get(key) for key in ("device", "driver", "commit", "command", "note")]): row for row in rows
+        }
         return list(found.values())
 
 
@@ -52,8 +62,18 @@ def _evaluation(path: Path) -> Evaluation:
     contents = journal.load(path)
     if contents.header is None:
         raise ValueError(f"{path} has no header line; it was cut short before the first sample")
-    settings = contents.header["settings"]
-    return Evaluation(settings, contents.header["environment"], summarise(settings, contents.samples))
+    if contents.torn:
+        sys.stderr.write(f"{path}: the last line was cut short and is left out; moi eval decodes its sample again\n")
+    settings, environment = contents.header["settings"], contents.header["environment"]
+    fields.check(environment, "environment", f"{path} line 1")
+    try:
+        return Evaluation(settings, environment, summarise(settings, contents.samples))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} was changed: settings and samples do not fit, {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _add_rows(results: Results, path: Path) -> None:
@@ -63,10 +83,24 @@ def _add_rows(results: Results, path: Path) -> None:
         raise ValueError(f"{path} is not valid JSON, it may be cut short: {error}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path} is no list of rows; moi report reads what moi bench and moi eval write with --out")
+    if not rows:
+        raise ValueError(f"{path} holds no rows; nothing was measured")
     for index, row in enumerate(rows):
+        where = f"{path} row {index}"
         if row.get("schema") != SCHEMA:
-            raise ValueError(f"{path} row {index} has schema={row.get('schema')!r}; this version reads {SCHEMA}")
-        kind = row.get("kind", "op" if "floor_us" in row else None)
-        if kind not in ("op", "engine", "serve"):
-            raise ValueError(f"{path} row {index} has kind={kind!r}; allowed: op, engine, serve")
+            raise ValueError(f"{where} has schema={row.get('schema')!r}; this version reads {SCHEMA}")
+        kind = _kind(row, where)
+        fields.check(row, kind, where)
         getattr(results, kind).append(row)
+
+
+def _kind(row: Row, where: str) -> str:
+    """The field of Results a row belongs to; rows of moi_bench.sglang_decode say "what" instead of "kind"."""
+    for key, kinds in (("what", _WHATS), ("kind", _KINDS)):
+        if key in row:
+            if row[key] not in kinds:
+                raise ValueError(f"{where} has {key}={row[key]!r}; allowed: {', '.join(kinds)}")
+            return kinds[row[key]]
+    if "floor_us" in row:
+        return "op"
+    raise ValueError(f"{where} has no kind; allowed: {', '.join(_KINDS)}")

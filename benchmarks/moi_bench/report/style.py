@@ -13,20 +13,21 @@ pre{white-space:pre-wrap;margin:.3rem 0;padding:.5rem;border:1px solid var(--lin
 ul{padding-left:1.2rem}li{margin:.4rem 0}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
-th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
+th,td{padding:.3rem .4rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th{color:var(--soft);font-weight:600;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}
 .missing{color:var(--bad);font-size:.9rem}
 figure{margin:1rem 0}figcaption{font-size:.9rem;color:var(--soft)}
-svg{width:100%;height:auto;display:block}
+svg{width:100%;max-width:40rem;height:auto;display:block}
 svg text{font-size:15px;fill:var(--ink)}
 svg polyline{fill:none;stroke-width:2.5}svg line{stroke-width:2.5}
-svg .grid{stroke:var(--line);stroke-width:1}svg .ref{stroke:var(--soft);stroke-dasharray:5 5;stroke-width:1.5}
+svg .grid{stroke:var(--line);stroke-width:1}svg .zero{stroke:var(--soft);stroke-width:1.5}
+svg .ref{stroke:var(--soft);stroke-width:2}
 .s0{stroke:var(--c0)}.s1{stroke:var(--c1)}.s2{stroke:var(--c2)}
 .s3{stroke:var(--c3)}.s4{stroke:var(--c4)}.s5{stroke:var(--c5)}
 circle.s0{fill:var(--c0)}circle.s1{fill:var(--c1)}circle.s2{fill:var(--c2)}
 circle.s3{fill:var(--c3)}circle.s4{fill:var(--c4)}circle.s5{fill:var(--c5)}
-.key{white-space:nowrap;margin-right:.8rem}
+.key{white-space:nowrap;margin-right:.8rem;font-weight:600}
 .key.s0{color:var(--c0)}.key.s1{color:var(--c1)}.key.s2{color:var(--c2)}
 .key.s3{color:var(--c3)}.key.s4{color:var(--c4)}.key.s5{color:var(--c5)}
 @media(max-width:30rem){svg text{font-size:21px}}

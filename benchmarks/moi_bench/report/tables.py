@@ -29,7 +29,7 @@ def op_table(rows: list[Row]) -> Table:
 
 def _op_cells(row: Row) -> list[str]:
     share = 1 / row["ratio_to_floor"]
-    speedup = "" if row["ratio_to_eager"] is None else f"{1 / row['ratio_to_eager']:.2f}"
+    speedup = f"{1 / row['ratio_to_eager']:.2f}" if row.get("ratio_to_eager") else ""
     return [
         row["case"]["name"],
         row["implementation"],
@@ -49,7 +49,7 @@ def engine_table(rows: list[Row]) -> Table:
 
 
 def _engine_cells(row: Row) -> list[str]:
-    moi, peak = row["moi"], row["moi"]["peak_bytes"]
+    moi, peak = row["moi"], row["moi"].get("peak_bytes")
     return [
         row["case"]["name"],
         row["engine"],
@@ -83,6 +83,16 @@ def _change(ratio: dict[str, float]) -> list[str]:
     return [f"{ratio['median'] - 1:+.1%}", f"{ratio['p10'] - 1:+.1%} to {ratio['p90'] - 1:+.1%}"]
 
 
+def title(evaluation: Evaluation) -> str:
+    """What was evaluated, on which model."""
+    settings = evaluation.settings
+    samples = f"{settings['samples']} sample{'s' * (settings['samples'] > 1)} each"
+    return (
+        f"{settings['task']['name']}: {settings['task']['n']} problems, {samples}; model {settings['model']['name']}, "
+        f"engine {settings['engine']}, at most {settings['max_new_tokens']} tokens"
+    )
+
+
 def eval_table(evaluation: Evaluation) -> Table:
     head = ["decoding", "solved", "95 % interval", "against plain, points", "won/lost", "p", "p (Holm)"]
     head += ["entropy", "intervention"]
@@ -108,7 +118,8 @@ def overhead_table(rows: list[Row]) -> Table:
     for row in rows:
         if row["status"] == "ok":
             figures = [row[side]["tokens_per_s"]["median"] for side in ("plain", "moi")]
-            name = f"measured: {row['engine']}, {row['case']['name']}"
+            mixed = f", {row['case']['share']:.0%} MoI requests" if "share" in row["case"] else ""
+            name = f"measured: {row['engine']}, {row['case']['name']}{mixed}"
             lines.append([name, *(f"{figure:.2f}" for figure in figures), f"{row['ratio']['median'] - 1:+.2%}"])
     return Table(["output throughput, tokens/s", "plain", "MoI", "change"], lines, [])
 

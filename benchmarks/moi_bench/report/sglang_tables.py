@@ -1,0 +1,37 @@
+"""Tables of `python -m moi_bench.sglang_decode`: SGLang with and without the plugin, and the plugin's host time."""
+
+from __future__ import annotations
+
+from moi_bench.report.tables import Table
+from moi_bench.rows import Row
+
+
+def throughput_table(rows: list[Row]) -> Table:
+    """Without the plugin, and with it where every request is mixed."""
+    head = ["model", "batch", "without, tok/s", "with, tok/s", "ratio", "target", "added µs per step"]
+    return Table(head, [_throughput(row) for row in rows], [])
+
+
+def _throughput(row: Row) -> list[str]:
+    rates, target = row["tokens_per_second"], row.get("target_ratio")
+    return [
+        row["shape"],
+        str(row["batch"]),
+        f"{rates['plain']:.1f}",
+        f"{rates['moi']:.1f}",
+        f"{row['ratio']:.3f}",
+        "" if target is None else f"{target:g}",
+        f"{row['added_us']:.0f}",
+    ]
+
+
+def host_table(rows: list[Row]) -> Table:
+    """The hooks of one decode step; the total leaves out SGLang's own embedding, and is also given without the ops."""
+    lines = []
+    for row in rows:
+        name, target = f"{row['piece']}, B={row['batch']}", row.get("target_us")
+        spread = f"{row['p10_us']:.1f} to {row['p90_us']:.1f}" if {"p10_us", "p90_us"} <= row.keys() else ""
+        lines.append([name, f"{row['median_us']:.1f}", spread, "" if target is None else f"{target:g}"])
+        if "without_ops_us" in row:
+            lines.append([f"{name}, without the two ops", f"{row['without_ops_us']:.1f}", "", ""])
+    return Table(["piece", "median µs", "p10 to p90", "target"], lines, [])
