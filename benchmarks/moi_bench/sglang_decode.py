@@ -10,6 +10,7 @@ is decoding alone. "plain" is SGLang without the plugin, "moi" mixes every reque
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -25,7 +26,7 @@ from typing import Any
 
 import torch
 
-from moi_bench.rows import Row, dumps, environment, version
+from moi_bench.rows import Row, dumps, environment, prepare, version, write
 from moi_bench.timer import measure
 
 SIDES = ("plain", "moi")
@@ -73,11 +74,12 @@ def run(args: argparse.Namespace) -> int:
     if args.side is not None:
         sys.stdout.write("\n" + json.dumps(measure_side(args, device)) + "\n")
         return 0
-    rows = [*compare(args, device), *host_time(device)]
-    text = dumps(rows)
-    if args.out is not None:
-        args.out.write_text(text + "\n")
-    sys.stdout.write(text + "\n")
+    prepare(args.out)
+    rows = list[Row]()
+    for row in itertools.chain(host_time(device), compare(args, device)):
+        rows.append(row)
+        write(args.out, rows)
+    sys.stdout.write(dumps(rows) + "\n")
     return 0
 
 
