@@ -22,13 +22,26 @@ _INF_BITS = np.int32(0x7F800000)
 _MAX_KEY = np.int32(0x7F7FFFFF)  # the largest float32
 _MIN_KEY = np.int32(-0x7F800001)  # -inf
 
+_TINY = np.float32(-87)  # e^-87 is the least that float32 holds in full
+_LOG2_E = np.float32(1.4426950408889634)
+_LN2, _LN2_REST = np.float32(0.693359375), np.float32(-2.12194440054690583e-4)  # the first times n is exact
+_SIXTH = tuple(np.float32(1 / math.factorial(n)) for n in range(6, -1, -1))
+
 compiled: Callable[[Callable[..., Any]], Any] = njit(error_model="numpy", nogil=True)
+# Sums in any order, which vectors need.
+reordered: Callable[[Callable[..., Any]], Any] = njit(error_model="numpy", nogil=True, fastmath={"reassoc"})
+
+
+@compiled
+def flipped(bits: Any) -> Any:
+    """Bits of a float32 that sort like it as integers; applied again, the bits. Numba widens what is not cast."""
+    return np.int32(bits ^ np.int32(np.int32(bits >> _SIGN) & _MAGNITUDE))
 
 
 @compiled
 def key_of(bits: Any) -> Any:
     """The key of a float32 by its bits."""
-    key = bits ^ ((bits >> _SIGN) & _MAGNITUDE)
+    key = flipped(bits)
     if bits == _LOWEST:
         key = np.int32(0)
     if key > _INF_BITS or key < _MIN_KEY:  # NaN of either sign
@@ -37,40 +50,61 @@ def key_of(bits: Any) -> Any:
 
 
 @compiled
+def largest_key(bits: Any) -> Any:
+    """Over `range(len(...))` alone does the compiler use vectors, here and in the loops below."""
+    best = _LOWEST
+    for i in range(len(bits)):
+        best = max(best, key_of(bits[i]))
+    return best
+
+
+@compiled
 def select(bits: Any, ids: Any, keys: Any) -> None:
     """The K largest of one row, bits [V], into ids and keys [K]."""
-    last, vocab = len(ids) - 1, len(bits)
+    last = len(ids) - 1
     keys[:] = _LOWEST
-    for start in range(0, vocab, GROUP):
-        end = min(start + GROUP, vocab)
-        best = _LOWEST
-        for i in range(start, end):
-            best = max(best, key_of(bits[i]))
-        if best <= keys[last]:
+    for start in range(0, len(bits), GROUP):
+        group = bits[start : start + GROUP]
+        if largest_key(group) <= keys[last]:
             continue
-        for i in range(start, end):
-            key = key_of(bits[i])
+        for i in range(len(group)):
+            key = key_of(group[i])
             if key > keys[last]:
                 at = last
                 while at > 0 and keys[at - 1] < key:
                     keys[at], ids[at] = keys[at - 1], ids[at - 1]
                     at -= 1
-                keys[at], ids[at] = key, i
+                keys[at], ids[at] = key, start + i
 
 
-@compiled
-def vocabulary_nats(bits: Any, one: Any, peak: Any, tau: Any) -> Any:
-    """Entropy of softmax over a whole row, in nats: ln Z - S / Z with Z = sum e^x and S = sum x e^x."""
+@reordered
+def vocabulary_nats(logits: Any, peak: Any, tau: Any) -> Any:
+    """Entropy of softmax over one row [V], in nats: ln Z - S / Z with Z = sum e^x and S = sum x e^x.
+
+    e^x = 2^n e^r, |r| <= ln(2) / 2, by the series to r^6: as exact as float32, and in vectors, unlike `math.exp`.
+    """
+    xs, series, power = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32), np.empty(GROUP, np.int32)
+    scale = power.view(np.float32)
     total, moment = 0.0, 0.0
-    bit = one.view(np.int32)
-    for i in range(len(bits)):
-        key = key_of(bits[i])
-        bit[0] = key ^ ((key >> _SIGN) & _MAGNITUDE)
-        x = (one[0] - peak) / tau
-        e = math.exp(x)
-        if e > 0:
-            total += e
-            moment += e * x
+    for start in range(0, len(logits), GROUP):
+        group = logits[start : start + GROUP]
+        for i in range(len(group)):
+            x = (group[i] - peak) / tau
+            x = x if x > _TINY else _TINY  # NaN and -inf, too
+            x = x if x < 0 else np.float32(0)  # +inf counts as the largest float32, which is the peak
+            n = np.rint(x * _LOG2_E)
+            r = (x - n * _LN2) - n * _LN2_REST
+            terms = _SIXTH[0]
+            for each in _SIXTH[1:]:
+                terms = terms * r + each
+            xs[i], series[i], power[i] = x, terms, (np.int32(n) + 127) << 23
+        z, s = np.float32(0), np.float32(0)
+        for i in range(len(group)):
+            e = series[i] * scale[i]
+            z += e
+            s += e * xs[i]
+        total += z
+        moment += s
     return math.log(total) - moment / total
 
 
@@ -108,7 +142,7 @@ def mixer(rules: tuple[Callable[..., Any], ...]) -> Any:
         entropy: Any,
     ) -> None:
         z = np.empty(ids.shape[1] - 1, np.float32)
-        keys, p, one = z.view(np.int32), np.empty_like(z), np.empty(1, np.float32)
+        keys, p = z.view(np.int32), np.empty_like(z)
         for b in range(len(bits)):
             ids[b, 0] = token[b]
             select(bits[b], ids[b, 1:], keys)
@@ -116,11 +150,11 @@ def mixer(rules: tuple[Callable[..., Any], ...]) -> Any:
                 weights[b], weights[b, 0], entropy[b] = 0, 1, 0
                 continue
             for i in range(len(keys)):
-                keys[i] ^= (keys[i] >> _SIGN) & _MAGNITUDE  # bits again, so z holds the logits
+                keys[i] = flipped(keys[i])  # bits again, so z holds the logits
             tau = temperature[b] if sampling and temperature[b] > 0 else np.float32(1)
             nats = candidates_nats(z, tau, p)
             if over_vocab:
-                nats = vocabulary_nats(bits[b], one, z[0], tau)
+                nats = vocabulary_nats(bits[b].view(np.float32), z[0], tau)
             h = np.float32(min(max(nats * inverse_log, 0.0), 1.0))
             entropy[b] = h
             weights[b, 0] = weigh(policy[b], np.float32(0), h, beta[b])[0]
