@@ -49,7 +49,7 @@ def test_embed_writes_into_out():
         ({"temperature": math.inf}, ["temperature=inf", "finite"]),
         ({"policy": "greedy"}, ["policy='greedy'", "token, moi, direct"]),
         ({"policy": torch.tensor([0, 1, 9])}, ["policy holds 9", "0..2"]),
-        ({"implementation": "cuda"}, ["implementation='cuda'", "reference, triton, flashinfer"]),
+        ({"implementation": "cuda"}, ["implementation='cuda'", "reference, numba, triton, flashinfer"]),
     ],
 )
 def test_mix_names_what_is_wrong(change, words):
