@@ -37,7 +37,7 @@ def test_the_public_names_exist_and_nothing_else_is_public():
 
 
 def test_importing_the_op_imports_no_host_and_no_kernel_language():
-    hosts = ("triton", "transformers", "sglang", "onnx", "onnxruntime", "tensorrt", "rich", "flashinfer")
+    hosts = ("numba", "triton", "transformers", "sglang", "onnx", "onnxruntime", "tensorrt", "rich", "flashinfer")
     code = f"import sys, moi, moi.cli; print([h for h in {hosts!r} if h in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
