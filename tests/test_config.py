@@ -36,6 +36,7 @@ def test_settings_cannot_be_changed_behind_the_checks():
     [
         ({"beta": -0.5}, ["beta=-0.5", ">= 0"]),
         ({"beta": math.nan}, ["beta=nan", ">= 0"]),
+        ({"beta": 10**400}, ["beta is an integer of more than 308 digits", ">= 0"]),
         ({"beta": "1"}, ["beta='1'", ">= 0"]),
         ({"beta": True}, ["beta=True", ">= 0"]),
         ({"top_k": 0}, ["top_k=0", "1..64"]),

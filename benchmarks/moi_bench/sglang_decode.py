@@ -150,9 +150,10 @@ class HostStep:
     """The hooks of one decode step of `batch` mixed requests, called as SGLang calls them."""
 
     def __init__(self, device: torch.device, batch: int, vocab: int, width: int) -> None:
-        from moi_sglang.batch import Batches, Note
+        from moi_sglang.batch import Batches
         from moi_sglang.embedding import Embedding
         from moi_sglang.metrics import Metrics
+        from moi_sglang.note import Note, attach
         from moi_sglang.runtime import Runtime
         from moi_sglang.sampling import Sampling
         from moi_sglang.settings import ServerSettings
@@ -178,8 +179,9 @@ class HostStep:
         self.info = SimpleNamespace(temperatures=torch.ones(batch, 1, device=device))
         mode = SimpleNamespace(is_decode=lambda: True, is_extend=lambda: False)
         self.forward = SimpleNamespace(
-            req_pool_indices=slots, seq_lens=slots + 9, positions=slots + 9, forward_mode=mode, moi_batch=Note(True)
+            req_pool_indices=slots, seq_lens=slots + 9, positions=slots + 9, forward_mode=mode
         )
+        attach(self.forward, Note(watched=True))
         self.runtime.batch = self.forward
         self.output = SimpleNamespace(next_token_logits=self.logits, auxiliary_device_output=None)
         self.requests = [_request() for _ in range(batch)]
@@ -197,7 +199,9 @@ class HostStep:
         self.table.forward(self.tokens)
 
     def batch(self) -> None:
-        self.batches.made(self.forward, None, SimpleNamespace(forward_mode=self.forward.forward_mode), self.runner)
+        self.batches.made(
+            self.forward, None, SimpleNamespace(forward_mode=self.forward.forward_mode, beam_tail=None), self.runner
+        )
 
     def records(self) -> None:
         from moi_sglang.telemetry import HostRecords

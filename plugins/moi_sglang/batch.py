@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from moi_sglang.history import PLAIN, Rows, mixing, state_of
+from moi_sglang.note import UNKNOWN, Note, Replay, attach, note_of
 from moi_sglang.runtime import Runtime
 from moi_sglang.tables import NO_GATE, NOT_DUE
-
-_NOTE = "moi_batch"
-
-
-class Replay(NamedTuple):
-    """Mixtures of tokens that are prefilled again: their places [n] in the batch's inputs, their rows [n,W]."""
-
-    at: Tensor
-    rows: Tensor
-
-
-class Note(NamedTuple):
-    """What is known of a ForwardBatch. One without a note, as in graph capture, may hold anything."""
-
-    watched: bool
-    replay: Replay | None = None
-
-
-_UNKNOWN = Note(watched=True)
-
-
-def note_of(forward_batch: Any) -> Note:
-    note: Note = getattr(forward_batch, _NOTE, _UNKNOWN)
-    return note
 
 
 class Batches:
@@ -50,7 +27,9 @@ class Batches:
         runtime = self._runtime
         if runtime.owns(model_runner):
             replay = self._extend(forward_batch, batch) if batch.forward_mode.is_extend() else None
-            setattr(forward_batch, _NOTE, Note(bool(runtime.watched), replay))
+            if batch.beam_tail is not None:  # rows whose slots nobody configures, and nobody samples
+                runtime.tables.forget(forward_batch.req_pool_indices[batch.beam_tail.num_base_rows :])
+            attach(forward_batch, Note(bool(runtime.watched), replay))
 
     def context(self, original: Callable[..., Any], ctx: Any, *, forward_batch: Any = None) -> Any:
         """AROUND forward_context: the embedding finds its batch here. Calls nest."""
@@ -63,17 +42,16 @@ class Batches:
     @contextlib.contextmanager
     def _entered(self, context: Any, forward_batch: Any) -> Iterator[None]:
         runtime = self._runtime
-        outer = runtime.batch
+        outer = runtime.batch, runtime.note
         if forward_batch is not None:
-            # Runners compute a `dataclasses.replace` copy, which loses the note of the original.
-            if outer is not None and not hasattr(forward_batch, _NOTE) and hasattr(outer, _NOTE):
-                setattr(forward_batch, _NOTE, note_of(outer))
-            runtime.batch = forward_batch
+            # Runners compute a copy inside the original's context: it has no note of its own.
+            inherited = UNKNOWN if runtime.batch is None else runtime.note
+            runtime.batch, runtime.note = forward_batch, note_of(forward_batch, inherited)
         try:
             with context:
                 yield
         finally:
-            runtime.batch = outer
+            runtime.batch, runtime.note = outer
 
     def _extend(self, forward_batch: Any, batch: Any) -> Replay | None:
         """Settings of every slot that (re)starts here; what to replay of requests that were retracted."""
@@ -101,7 +79,9 @@ class Batches:
         )
 
     def _upload(self, array: Any) -> Tensor:
-        return torch.from_numpy(array).to(self._runtime.tables.mixtures.device, non_blocking=True)
+        device = self._runtime.tables.mixtures.device
+        host = torch.from_numpy(array)
+        return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
 
 
 def _again(req: Any, start: int, length: int) -> tuple[Any, Rows]:

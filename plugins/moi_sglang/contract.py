@@ -49,6 +49,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "managers.auxiliary_output.append_auxiliary_output": ("current", "output"),
     "managers.schedule_batch.Req.set_finish_with_abort": ("self", "error_msg", "status_code", "err_type"),
     "managers.schedule_batch.Req.owned_kv_len": ("self",),
+    "mem_cache.base_prefix_cache.BasePrefixCache.supports_mamba": ("self",),
     "layers.vocab_parallel_embedding.VocabParallelEmbedding._embed_local_shard": ("self", "input_"),
     "plugins.hook_registry.HookRegistry.register": ("target", "hook", "hook_type", "source"),
     "plugins.hook_registry.HookRegistry.apply_hooks": (),
@@ -61,6 +62,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "model_executor.forward_batch_info.ForwardBatch": (
         *("forward_mode", "input_ids", "req_pool_indices", "seq_lens", "positions", "sampling_info"),
     ),
+    "managers.schedule_batch.ScheduleBatch": ("beam_tail",),
+    "beam_search.batch_tail.BeamTail": ("num_base_rows",),
     "managers.auxiliary_output.CommittedTokens": ("output_index", "token_ids"),
     "sampling.sampling_batch_info.SamplingBatchInfo": ("temperatures",),
     "sampling.sampling_params.SamplingParams": ("custom_params", "beam_width"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moi import ops  # noqa: F401  (registers torch.ops.moi)
-from moi_sglang.batch import Replay, note_of
+from moi_sglang.note import Replay
 from moi_sglang.runtime import Mixed, Runtime
 from moi_sglang.tables import ids_of, position_of, weights_of
 
@@ -38,10 +38,9 @@ class Embedding:
 
     def _embed(self, original: Lookup, mixed: Mixed, input_ids: Tensor) -> Tensor:
         x = original(input_ids)
-        batch = self._runtime.batch
+        batch, note = self._runtime.batch, self._runtime.note
         if batch is None or not self._runtime.ready:
             return x
-        note = note_of(batch)
         if note.replay is not None:
             return replayed(x, note.replay, mixed)
         if note.watched and batch.forward_mode.is_decode():

@@ -37,7 +37,8 @@ class RequestState:
         self.mixes = settings.mixes
         self.gate = gate
         self.replayed = 0
-        beta = int(np.float32(settings.beta).view(np.int32))
+        with np.errstate(over="ignore"):  # more than float32 holds is as good as infinity
+            beta = int(np.float32(settings.beta).view(np.int32))
         self.slot_settings = (policy_code(settings.policy), beta, gate)
         self._rows: Rows | None = None
         self._length = 0

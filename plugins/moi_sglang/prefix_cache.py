@@ -30,7 +30,9 @@ class PrefixCache:
         prompt = len(req.origin_input_ids)
         if mixing(req) is None or req.extend_end <= prompt:
             return original(req, tree_cache)
-        if not req.skip_radix_cache_insert and req.kv.cache_protected_len < prompt:
+        # A recurrent state is that of all tokens so far: it cannot be cached as the prompt's.
+        insert = not req.skip_radix_cache_insert and not tree_cache.supports_mamba()
+        if insert and req.kv.cache_protected_len < prompt:
             tree_cache.checkpoint(req, up_to=prompt)
         req.prefix_len = req.extend_end
         return None

@@ -69,14 +69,28 @@ CONFLICTS = (
     Conflict(
         "--model-impl", lambda args: args.model_impl == "mindspore", "MindSpore models do not use SGLang's embedding"
     ),
+    Conflict("--enable-nvidia-megakernel", _on("enable_nvidia_megakernel"), "its kernel embeds tokens by itself"),
+    Conflict("--enable-amd-monokernel", _on("enable_amd_monokernel"), "its kernel embeds tokens by itself"),
+    Conflict(
+        "--enable-adaptive-dispatch-to-encoder",
+        _on("enable_adaptive_dispatch_to_encoder"),
+        "it embeds parts of a batch one by one",
+    ),
     Conflict("--is-embedding", _on("is_embedding"), "the model does not generate"),
     Conflict("SGLANG_USE_MLX", _env("SGLANG_USE_MLX"), "MLX models do not use SGLang's embedding"),
     Conflict("SGLANG_RUST_SERVER", _env("SGLANG_RUST_SERVER"), "the Rust server loads no plugins"),
 )
 
 # Models that look token ids up again inside their layers: a mixture has no id.
-READS_IDS_ELSEWHERE = ("gemma3n", "gemma4", "gemma4_unified", "longcat_flash_ngram")
-_PER_LAYER_FIELDS = ("hidden_size_per_layer_input", "vocab_size_per_layer_input", "ngram_vocab_size_ratio")
+READS_IDS_ELSEWHERE = (
+    *("gemma3n", "gemma4", "gemma4_unified", "longcat_flash_ngram"),
+    *("deepseek_v4", "deepseek_v41", "qwen4_exp"),
+)
+_PER_LAYER_FIELDS = (
+    *("hidden_size_per_layer_input", "vocab_size_per_layer_input", "ple_layer_ids"),  # embeddings of each layer
+    *("ngram_vocab_size_ratio", "engram_layer_ids"),  # tables of n-grams
+    *("num_hash_layers", "n_hash_layers"),  # experts chosen by the id
+)
 
 
 def refusals(args: Any, settings: ServerSettings, model: Any) -> Iterator[str]:
@@ -104,6 +118,15 @@ def _architecture(model: Any) -> str | None:
         detail = f" ({', '.join(fields)})" if fields else ""
         return f"--model-path: model type {name!r} reads token ids inside its layers{detail}; a mixture has no token id"
     return None
+
+
+def refuse_embedding_lora(runner: Any) -> None:
+    """Once adapters are read: theirs may name the embedding where no flag does. Stops this process."""
+    manager = getattr(runner, "lora_manager", None)
+    if manager is not None and "embed_tokens" in manager.target_modules:
+        refuse(
+            "--lora-paths does not go with --enable-moi: an adapter has LoRA on the embedding, which looks ids up again"
+        )
 
 
 def _get(config: Any, field: str) -> Any:

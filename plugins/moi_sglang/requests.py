@@ -44,9 +44,19 @@ class Admission:
             if settings.mixes or settings.per_token:
                 req.moi = RequestState(settings, _gate(settings, scheduler))
                 req.customized_info = {KEY: Records(req.moi)}
-        except ValueError as error:
+        except Exception as error:  # whatever it is, it is this request's alone
             self._metrics.refused()
-            req.set_finish_with_abort(str(error))
+            _abort(req, recv_req, str(error))
+
+
+def _abort(req: Any, recv_req: Any, reason: str) -> None:
+    """SGLang prefills one token of an aborted request: without embeddings, which it cannot batch with token ids.
+
+    What it would check after this must not fail in turn, and put its own reason in place of this one.
+    """
+    req.input_embeds = req.positional_embed_overrides = None
+    recv_req.return_logprob, recv_req.logprob_start_len = False, -1
+    req.set_finish_with_abort(reason)
 
 
 def _check_sampling(settings: RequestSettings, params: Any, vocab_size: int) -> None:

@@ -11,6 +11,8 @@ from torch import Tensor
 from moi import Mixture
 from moi_sglang.leave import leave
 from moi_sglang.metrics import Metrics
+from moi_sglang.note import UNKNOWN
+from moi_sglang.refuse import refuse_embedding_lora
 from moi_sglang.settings import ServerSettings
 from moi_sglang.tables import Tables
 
@@ -25,7 +27,7 @@ class Runtime:
     runner    the ModelRunner whose model mixes; draft models have their own
     mixed     ids and weights [B,S] to inputs [B,D], as that model embeds
     tables    allocated with its memory pool
-    batch     the ForwardBatch in its forward pass
+    batch     the ForwardBatch in its forward pass, and the note of what is known of it
     watched   ids of running requests that mix or report; without any, the hooks do nothing
     gated     those of them that stop mixing at some token
     """
@@ -36,6 +38,7 @@ class Runtime:
         self.runner: Any = None
         self.mixed: Mixed | None = None
         self.batch: Any = None
+        self.note = UNKNOWN
         self.watched: set[str] = set()
         self.gated: set[str] = set()
         self._tables: Tables | None = None
@@ -71,6 +74,7 @@ class Runtime:
     def pool_allocated(self, result: Any, runner: Any, *args: Any, **kwargs: Any) -> None:
         """AFTER ModelRunner.alloc_memory_pool: before any graph is captured."""
         if runner is self.runner:
+            refuse_embedding_lora(runner)
             slots = runner.req_to_token_pool.req_to_token.shape[0]
             self._tables = Tables.allocate(slots, self.settings.moi.top_k, runner.device)
             self._warm_up(runner)

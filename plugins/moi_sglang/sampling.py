@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from moi import Mixture
-from moi_sglang.batch import note_of
 from moi_sglang.leave import leave
+from moi_sglang.note import note_of
 from moi_sglang.runtime import Runtime
 from moi_sglang.telemetry import DeviceRecords
 

@@ -44,10 +44,14 @@ class Tables:
 
     def configure(self, slots: Tensor, settings: Tensor) -> None:
         """Settings int32 [n,3] (policy, beta's float32 bits, gate) for these slots, which forget their mixtures."""
-        self.mixtures.index_fill_(0, slots, NOT_DUE)
+        self.forget(slots)
         self.policy.index_copy_(0, slots, settings[:, 0])
         self.beta.index_copy_(0, slots, settings[:, 1].view(torch.float32))
         self.gate.index_copy_(0, slots, settings[:, 2])
+
+    def forget(self, slots: Tensor) -> None:
+        """No mixture is due for these slots. Their rows keep their ids, which are looked up all the same."""
+        position_of(self.mixtures).index_fill_(0, slots, NOT_DUE)
 
     @property
     def bytes_per_slot(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,12 @@ MAX_TOP_K = 64
 
 def check_beta(beta: Any) -> float:
     """beta as a float; ValueError unless it is a number >= 0 (infinity means plain decoding)."""
-    if isinstance(beta, bool) or not isinstance(beta, (int, float)) or math.isnan(beta) or beta < 0:
-        raise ValueError(f"beta={beta!r} is not allowed; beta must be a number >= 0")
-    return float(beta)
+    try:
+        if isinstance(beta, (int, float)) and not isinstance(beta, bool) and float(beta) >= 0:
+            return float(beta)
+    except OverflowError:  # an integer beyond floats, which JSON can spell
+        raise ValueError("beta is an integer of more than 308 digits; beta must be a number >= 0") from None
+    raise ValueError(f"beta={beta!r} is not allowed; beta must be a number >= 0")
 
 
 @dataclass(frozen=True, slots=True)

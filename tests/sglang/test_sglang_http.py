@@ -60,6 +60,45 @@ def test_what_does_not_go_with_mixing_is_a_400_with_the_reason(fields: Any, reas
     assert moi_server.healthy()
 
 
+def test_embeddings_as_input_are_refused_and_disturb_nobody_in_the_batch(
+    ask: Any, make_server: Any, qwen2: Path, expected: Any
+) -> None:
+    """SGLang takes them without its prefix cache only, and dies of a batch that has both kinds of input."""
+    refused = {
+        **{"input_embeds": [[0.5] * 32] * 3, "sampling_params": {"max_new_tokens": 4}},
+        **{"return_logprob": True, "logprob_start_len": 2},
+    }
+    text = ask.prompts(seed=9, count=1)[0]
+    want = list(expected(qwen2, [text], [MoIConfig()], TOKENS)[0].token_ids)
+    with make_server(qwen2, "--enable-moi", "--disable-radix-cache") as server, ThreadPoolExecutor(8) as at_once:
+        bad = [at_once.submit(server.request, "POST", "/generate", refused) for _ in range(4)]
+        good = [at_once.submit(server.generate, text, ask.greedy({}, max_new_tokens=TOKENS)) for _ in range(4)]
+        for status, told in (each.result() for each in bad):
+            assert (status, "input_embeds does not go with mixing" in told) == (400, True), told
+        assert [each.result()["output_ids"] for each in good] == [want] * 4
+
+
+def test_beam_search_is_that_of_a_server_without_the_plugin(ask: Any, moi_server: Any, plain_server: Any) -> None:
+    """Also in slots that mixed requests on the same prompt have left, while another one runs."""
+
+    def beams(server: Any, prompt: list[int]) -> tuple[list[list[int]], list[float]]:
+        params = ask.greedy({"policy": "token"}, beam_width=4, n=4, max_new_tokens=16)
+        (output,) = server.generate([prompt], params)
+        found = output["meta_info"]["beam_results"]
+        return [beam["output_ids"] for beam in found], [beam["meta_info"]["sequence_score"] for beam in found]
+
+    with ThreadPoolExecutor(1) as beside:
+        for prompt in ([9, 8, 7, 6, 5, 40, 41], [50, 51, 52], [100, 7, 30, 2, 9]):
+            want = beams(plain_server, prompt)
+            for length in (1, 2, 3, 5, 8):
+                moi_server.generate([prompt] * 6, ask.greedy({"beta": 2.0}, max_new_tokens=length))
+                running = beside.submit(moi_server.generate, [3, 4, 5], ask.greedy({}, max_new_tokens=120))
+                ids, scores = beams(moi_server, prompt)
+                running.result()
+                assert ids == want[0], (prompt, length)
+                assert scores == pytest.approx(want[1], abs=1e-4), (prompt, length)
+
+
 def test_telemetry_is_in_streams_and_chats_and_absent_from_plain_requests(ask: Any, moi_server: Any) -> None:
     body = {"input_ids": [5, 6, 7], "sampling_params": ask.greedy({}, max_new_tokens=12)}
     chunks = list(moi_server.stream("/generate", body))

@@ -61,6 +61,12 @@ def model(**changes: Any) -> SimpleNamespace:
         ({"enable_elastic_expert_backup": True}, "--enable-elastic-expert-backup does not go with --enable-moi"),
         ({"lora_target_modules": ["embed_tokens"]}, "--lora-target-modules does not go with --enable-moi: LoRA on"),
         ({"model_impl": "mindspore"}, "--model-impl does not go with --enable-moi: MindSpore"),
+        ({"enable_nvidia_megakernel": True}, "--enable-nvidia-megakernel does not go with --enable-moi: its kernel"),
+        ({"enable_amd_monokernel": True}, "--enable-amd-monokernel does not go with --enable-moi: its kernel"),
+        (
+            {"enable_adaptive_dispatch_to_encoder": True},
+            "--enable-adaptive-dispatch-to-encoder does not go with --enable-moi: it embeds parts",
+        ),
         ({"is_embedding": True}, "--is-embedding does not go with --enable-moi: the model does not generate"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -84,7 +90,16 @@ def test_a_conflicting_variable(variable: str, message: str, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    "field", [{"hidden_size_per_layer_input": 256}, {"ngram_vocab_size_ratio": 2}], ids=lambda value: next(iter(value))
+    "field",
+    [
+        {"hidden_size_per_layer_input": 256},
+        {"ngram_vocab_size_ratio": 2},
+        {"engram_layer_ids": [1]},
+        {"ple_layer_ids": [0]},
+        {"num_hash_layers": 3},
+        {"n_hash_layers": 3},
+    ],
+    ids=lambda value: next(iter(value)),
 )
 def test_a_model_that_reads_ids_inside_its_layers(field: dict[str, Any]) -> None:
     (told,) = refusals(arguments(), ServerSettings(), model(**field))

@@ -1,0 +1,116 @@
+"""Batches, notes and tables on their own: what no server on a CPU comes to, or not every time."""
+
+from __future__ import annotations
+
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from moi_sglang.batch import Batches
+from moi_sglang.embedding import Embedding
+from moi_sglang.metrics import Metrics
+from moi_sglang.note import UNKNOWN, Note, attach
+from moi_sglang.prefix_cache import PrefixCache
+from moi_sglang.refuse import refuse_embedding_lora
+from moi_sglang.runtime import Runtime
+from moi_sglang.settings import ServerSettings
+from moi_sglang.tables import NOT_DUE, position_of
+
+VOCAB, SLOTS = 100, 9
+
+
+class Odd(torch.nn.Embedding):
+    """A table that only the module itself knows how to read, as quantised ones are."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) + 1
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    """Of a model that has been loaded, with a pool of slots."""
+    runtime, table = Runtime(ServerSettings(), Metrics()), Odd(VOCAB, 8)
+    runner = SimpleNamespace(
+        is_draft_worker=False,
+        device="cpu",
+        model=SimpleNamespace(get_input_embeddings=lambda: table, table=table),
+        model_config=SimpleNamespace(vocab_size=VOCAB),
+        req_to_token_pool=SimpleNamespace(req_to_token=torch.empty(SLOTS, 1)),
+    )
+    Embedding(runtime).model_loaded(None, runner)
+    runtime.pool_allocated(None, runner)
+    return runtime
+
+
+def decode_batch(slots: Tensor, positions: Tensor) -> SimpleNamespace:
+    mode = SimpleNamespace(is_decode=lambda: True, is_extend=lambda: False)
+    return SimpleNamespace(req_pool_indices=slots, positions=positions, forward_mode=mode)
+
+
+@torch.inference_mode()
+def test_a_table_that_is_looked_up_takes_rows_that_were_just_configured(runtime: Runtime) -> None:
+    slots = torch.tensor([4, 2])
+    runtime.tables.configure(slots, torch.tensor([[0, 0, -1], [1, 0, -1]], dtype=torch.int32))
+    table = runtime.runner.model.table
+    runtime.batch, runtime.note = decode_batch(slots, torch.tensor([7, 8])), Note(watched=True)
+    ids = torch.tensor([3, 5])
+    assert torch.equal(table(ids), table.weight[ids] + 1)
+
+
+@torch.inference_mode()
+def test_slots_of_beam_members_forget_what_an_earlier_request_left(runtime: Runtime) -> None:
+    position_of(runtime.tables.mixtures).fill_(30)
+    batch = decode_batch(torch.tensor([3, 6, 7]), torch.tensor([30, 30, 30]))
+    scheduled = SimpleNamespace(forward_mode=batch.forward_mode, beam_tail=SimpleNamespace(num_base_rows=1))
+    Batches(runtime).made(batch, None, scheduled, runtime.runner)
+    assert position_of(runtime.tables.mixtures).tolist() == [30] * 6 + [NOT_DUE] * 2 + [30]
+
+
+def test_a_copy_has_the_note_of_the_batch_it_is_computed_for(runtime: Runtime) -> None:
+    """The same copy may serve one batch after the other, as that of a captured graph does."""
+    batches, copy, seen = Batches(runtime), SimpleNamespace(), []
+
+    def enter(batch: Any) -> Any:
+        return batches.context(lambda ctx, forward_batch: contextlib.nullcontext(), None, forward_batch=batch)
+
+    for watched in (False, True):
+        original = SimpleNamespace()
+        attach(original, Note(watched))
+        with enter(original), enter(copy):
+            seen.append((runtime.batch, runtime.note))
+            with enter(None):
+                assert runtime.batch is copy
+    assert seen == [(copy, Note(watched=False)), (copy, Note(watched=True))]
+    with enter(copy):  # graph capture: nothing around it
+        assert runtime.note == UNKNOWN
+    assert runtime.batch is None
+
+
+@pytest.mark.parametrize(("recurrent", "cached"), [(False, [4]), (True, [])])
+def test_a_recurrent_state_past_the_prompt_is_not_cached_as_the_prompts(
+    runtime: Runtime, recurrent: bool, cached: list[int]
+) -> None:
+    calls: list[int] = []
+    tree = SimpleNamespace(supports_mamba=lambda: recurrent, checkpoint=lambda req, up_to: calls.append(up_to))
+    req = SimpleNamespace(
+        moi=SimpleNamespace(mixes=True),
+        origin_input_ids=[5, 6, 7, 8],
+        extend_end=9,
+        skip_radix_cache_insert=False,
+        kv=SimpleNamespace(cache_protected_len=0),
+    )
+    PrefixCache(runtime).checkpoint(lambda *_: calls.append(-1), req, tree)
+    assert calls == cached
+    assert req.prefix_len == 9
+
+
+def test_adapters_with_lora_on_the_embedding_stop_the_start() -> None:
+    refuse_embedding_lora(SimpleNamespace())
+    refuse_embedding_lora(SimpleNamespace(lora_manager=None))
+    refuse_embedding_lora(SimpleNamespace(lora_manager=SimpleNamespace(target_modules={"q_proj"})))
+    with pytest.raises(SystemExit, match="--lora-paths does not go with --enable-moi: an adapter has LoRA on the"):
+        refuse_embedding_lora(SimpleNamespace(lora_manager=SimpleNamespace(target_modules={"q_proj", "embed_tokens"})))
