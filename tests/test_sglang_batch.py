@@ -54,7 +54,7 @@ def decode_batch(slots: Tensor, positions: Tensor) -> SimpleNamespace:
 @torch.inference_mode()
 def test_a_table_that_is_looked_up_takes_rows_that_were_just_configured(runtime: Runtime) -> None:
     slots = torch.tensor([4, 2])
-    runtime.tables.configure(slots, torch.tensor([[0, 0, -1], [1, 0, -1]], dtype=torch.int32))
+    runtime.slots.tables.configure(slots, torch.tensor([[0, 0, -1], [1, 0, -1]], dtype=torch.int32))
     table = runtime.runner.model.table
     runtime.batch, runtime.note = decode_batch(slots, torch.tensor([7, 8])), Note(watched=True)
     ids = torch.tensor([3, 5])
@@ -63,11 +63,11 @@ def test_a_table_that_is_looked_up_takes_rows_that_were_just_configured(runtime:
 
 @torch.inference_mode()
 def test_slots_of_beam_members_forget_what_an_earlier_request_left(runtime: Runtime) -> None:
-    position_of(runtime.tables.mixtures).fill_(30)
+    position_of(runtime.slots.tables.mixtures).fill_(30)
     batch = decode_batch(torch.tensor([3, 6, 7]), torch.tensor([30, 30, 30]))
     scheduled = SimpleNamespace(forward_mode=batch.forward_mode, beam_tail=SimpleNamespace(num_base_rows=1))
     Batches(runtime).made(batch, None, scheduled, runtime.runner)
-    assert position_of(runtime.tables.mixtures).tolist() == [30] * 6 + [NOT_DUE] * 2 + [30]
+    assert position_of(runtime.slots.tables.mixtures).tolist() == [30] * 6 + [NOT_DUE] * 2 + [30]
 
 
 def test_a_copy_has_the_note_of_the_batch_it_is_computed_for(runtime: Runtime) -> None:

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--context", type=int, nargs="+", help="instead of the suite's prompt lengths, in tokens")
     parser.add_argument("--new-tokens", type=int, default=32, help="with --batch or --context (default: 32)")
     parser.add_argument("--repeats", type=int, default=5, help="turns of plain and MoI (default: 5)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch and ONNX Runtime (default: 1)")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the rows there")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")
 

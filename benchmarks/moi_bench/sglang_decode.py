@@ -21,13 +21,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from moi_bench.rows import Row, dumps, environment, prepare, version, write
-from moi_bench.timer import measure
+from moi_bench.sglang_host import host_time
 
 SIDES = ("plain", "moi")
 # Public shapes of Qwen/QwQ-32B and Qwen/Qwen2.5-1.5B.
@@ -144,106 +143,6 @@ def _rate(engine: Any, batch: int, few: int, many: int) -> float:
         )
         seconds.append(time.perf_counter() - start)
     return batch * (many - few) / (seconds[2] - seconds[1])
-
-
-class HostStep:
-    """The hooks of one decode step of `batch` mixed requests, called as SGLang calls them."""
-
-    def __init__(self, device: torch.device, batch: int, vocab: int, width: int) -> None:
-        from moi_sglang.batch import Batches
-        from moi_sglang.embedding import Embedding
-        from moi_sglang.metrics import Metrics
-        from moi_sglang.note import Note, attach
-        from moi_sglang.runtime import Runtime
-        from moi_sglang.sampling import Sampling
-        from moi_sglang.settings import ServerSettings
-
-        self.runtime = Runtime(ServerSettings(), Metrics())
-        self.sampling, self.batches = Sampling(self.runtime), Batches(self.runtime)
-        self.table = torch.nn.Embedding(vocab, width, device=device).requires_grad_(False)
-        self.lookup = self.table.forward
-        self.runner = SimpleNamespace(
-            is_draft_worker=False,
-            device=device,
-            model=SimpleNamespace(get_input_embeddings=lambda: self.table),
-            model_config=SimpleNamespace(vocab_size=vocab),
-            req_to_token_pool=SimpleNamespace(req_to_token=torch.empty(batch + 1, 1)),
-        )
-        Embedding(self.runtime).model_loaded(None, self.runner)
-        self.runtime.pool_allocated(None, self.runner)
-        self.runtime.tables.policy.fill_(1)
-        self.runtime.tables.beta.fill_(1)
-        slots = torch.arange(1, batch + 1, device=device)
-        self.logits = torch.randn(batch, vocab, device=device)
-        self.tokens = self.logits.argmax(-1)
-        self.info = SimpleNamespace(temperatures=torch.ones(batch, 1, device=device))
-        mode = SimpleNamespace(is_decode=lambda: True, is_extend=lambda: False)
-        self.forward = SimpleNamespace(
-            req_pool_indices=slots, seq_lens=slots + 9, positions=slots + 9, forward_mode=mode
-        )
-        attach(self.forward, Note(watched=True))
-        self.runtime.batch = self.forward
-        self.output = SimpleNamespace(next_token_logits=self.logits, auxiliary_device_output=None)
-        self.requests = [_request() for _ in range(batch)]
-        self.commits = [SimpleNamespace(token_ids=(int(token),), output_index=0) for token in self.tokens]
-
-    def sample(self) -> None:
-        self.sampling.sample(self._sampler, self.runner, self.output, self.forward)
-
-    def _sampler(self, runner: Any, output: Any, forward: Any) -> torch.Tensor:
-        self.sampling.logits_final(None, None, self.logits, self.info)
-        output.auxiliary_device_output = None
-        return self.tokens
-
-    def embed(self) -> None:
-        self.table.forward(self.tokens)
-
-    def batch(self) -> None:
-        self.batches.made(
-            self.forward, None, SimpleNamespace(forward_mode=self.forward.forward_mode, beam_tail=None), self.runner
-        )
-
-    def records(self) -> None:
-        from moi_sglang.telemetry import HostRecords
-
-        rows = self.runtime.tables.mixtures[1:].cpu()
-        HostRecords(rows, self.runtime.metrics).consume(SimpleNamespace(reqs=self.requests), self.commits)
-
-    def mix_op(self) -> None:
-        tables = self.runtime.tables
-        torch.ops.moi.mix(
-            *(self.logits, self.tokens, tables.beta[1:], self.info.temperatures.view(-1), tables.policy[1:]),
-            *(20, "support", "raw", "auto"),
-        )
-
-    def embed_op(self) -> None:
-        from moi_sglang.tables import ids_of, weights_of
-
-        rows, table = self.runtime.tables.mixtures[1:], self.table.weight
-        torch.ops.moi.embed(ids_of(rows), weights_of(rows), table, 0, len(table), "auto")
-
-
-def host_time(device: torch.device, batch: int = 8, vocab: int = 512, width: int = 64) -> Iterator[Row]:
-    """What the hooks of one decode step cost the host, and how much of it is in the two ops of `moi`."""
-    shared = {**environment(device), "sglang": version("sglang"), "what": "host time per decode step", "batch": batch}
-    with torch.inference_mode():
-        step = HostStep(device, batch, vocab, width)
-        step.sample()
-        plain = measure([lambda: step.lookup(step.tokens)], torch.device("cpu"), 500).median_us
-        pieces = (step.sample, step.embed, step.batch, step.records, step.mix_op, step.embed_op)
-        timings = {call.__name__: measure([call], torch.device("cpu"), 500) for call in pieces}
-    for name, timing in timings.items():
-        yield {**shared, "piece": name, **timing._asdict()}
-    total = sum(timings[name].median_us for name in ("sample", "embed", "batch", "records")) - plain
-    ops = timings["mix_op"].median_us + timings["embed_op"].median_us
-    yield {**shared, "piece": "total", "median_us": total, "without_ops_us": total - ops, "target_us": 150}
-
-
-def _request() -> Any:
-    from moi_sglang.history import RequestState
-    from moi_sglang.settings import RequestSettings
-
-    return SimpleNamespace(moi=RequestState(RequestSettings("moi", 1.0), -1), customized_info=None)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class Batches:
         if runtime.owns(model_runner):
             replay = self._extend(forward_batch, batch) if batch.forward_mode.is_extend() else None
             if batch.beam_tail is not None:  # rows whose slots nobody configures, and nobody samples
-                runtime.tables.forget(forward_batch.req_pool_indices[batch.beam_tail.num_base_rows :])
+                runtime.slots.tables.forget(forward_batch.req_pool_indices[batch.beam_tail.num_base_rows :])
             attach(forward_batch, Note(bool(runtime.watched), replay))
 
     def context(self, original: Callable[..., Any], ctx: Any, *, forward_batch: Any = None) -> Any:
@@ -55,7 +55,7 @@ class Batches:
 
     def _extend(self, forward_batch: Any, batch: Any) -> Replay | None:
         """Settings of every slot that (re)starts here; what to replay of requests that were retracted."""
-        tables = self._runtime.tables
+        tables = self._runtime.slots.tables
         settings, at, rows, base = [], [], [], 0
         for req, start, length in zip(batch.reqs, batch.prefix_lens, batch.extend_lens, strict=True):
             state = state_of(req)
@@ -79,7 +79,7 @@ class Batches:
         )
 
     def _upload(self, array: Any) -> Tensor:
-        device = self._runtime.tables.mixtures.device
+        device = self._runtime.slots.tables.mixtures.device
         host = torch.from_numpy(array)
         return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moi import ops  # noqa: F401  (registers torch.ops.moi)
 from moi_sglang.note import Replay
-from moi_sglang.runtime import Mixed, Runtime
-from moi_sglang.tables import ids_of, position_of, weights_of
+from moi_sglang.runtime import Runtime
+from moi_sglang.slots import Mixed, TableMixed, mix_rows
+from moi_sglang.tables import ids_of, weights_of
 
 _NAMES = ("embed_tokens", "word_embeddings", "wte", "tok_embeddings")
 
@@ -44,15 +44,8 @@ class Embedding:
         if note.replay is not None:
             return replayed(x, note.replay, mixed)
         if note.watched and batch.forward_mode.is_decode():
-            return self._decoded(x, input_ids, batch, mixed)
+            return self._runtime.slots.arrive(x, batch.req_pool_indices, input_ids, batch.positions)
         return x
-
-    def _decoded(self, x: Tensor, input_ids: Tensor, batch: Any, mixed: Mixed) -> Tensor:
-        rows = self._runtime.tables.mixtures.index_select(0, batch.req_pool_indices)
-        ids = ids_of(rows)
-        # A slot may have been given to another request since: the token and its position must both fit.
-        due = (ids[:, 0] == input_ids) & (position_of(rows) == batch.positions)
-        return torch.where(due[:, None], mixed(ids, weights_of(rows)), x)
 
 
 def replayed(x: Tensor, replay: Replay, mixed: Mixed) -> Tensor:
@@ -63,29 +56,23 @@ def replayed(x: Tensor, replay: Replay, mixed: Mixed) -> Tensor:
 def mixer(module: Any, original: Lookup) -> Mixed:
     """(ids, weights) [B,S] -> [B,D], as `module` embeds: its shard, its scale, its quantisation."""
     weight = getattr(module, "weight", None)
-    plain = isinstance(weight, Tensor) and weight.is_floating_point() and weight.ndim == 2
-    if plain and _is_whole_table(module):
-        return lambda ids, weights: _mix_rows(module.weight, ids, weights, 0)
-    if plain and _is_scaled_table(module):
-        return lambda ids, weights: _mix_rows(module.weight, ids, weights, 0) * module.embed_scale
-    shard = getattr(module, "shard_indices", None)
-    if plain and shard is not None and shard.num_added_elements == 0 and _is_unquantised(module):
-        start, end = shard.org_vocab_start_index, shard.org_vocab_end_index
-        return lambda ids, weights: _mix_rows(module.weight, ids, weights, start, end)
+    if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.ndim != 2:
+        return lambda ids, weights: _mix_looked_up(original, ids, weights)
+    whole, shard = TableMixed(module, 0, len(weight)), getattr(module, "shard_indices", None)
+    if _is_whole_table(module):
+        return whole
+    if _is_scaled_table(module):
+        return lambda ids, weights: whole(ids, weights) * module.embed_scale
+    if shard is not None and shard.num_added_elements == 0 and _is_unquantised(module):
+        return TableMixed(module, shard.org_vocab_start_index, shard.org_vocab_end_index)
     return lambda ids, weights: _mix_looked_up(original, ids, weights)
-
-
-def _mix_rows(table: Tensor, ids: Tensor, weights: Tensor, start: int, end: int | None = None) -> Tensor:
-    stop = start + table.shape[0] if end is None else end
-    x: Tensor = torch.ops.moi.embed(ids, weights, table, start, stop, "auto")
-    return x
 
 
 def _mix_looked_up(original: Lookup, ids: Tensor, weights: Tensor) -> Tensor:
     """Rows as the module itself looks them up, whatever it does to them, as the table of the mixture."""
     rows = original(ids.reshape(-1))
     places = torch.arange(ids.numel(), dtype=torch.int32, device=ids.device).view(ids.shape)
-    return _mix_rows(rows, places, weights, 0)
+    return mix_rows(rows, places, weights, 0, len(rows))
 
 
 def _is_whole_table(module: Any) -> bool:

@@ -11,8 +11,6 @@ from typing import Any
 
 from torch import Tensor
 
-from moi import Mixture
-from moi_sglang.leave import leave
 from moi_sglang.note import note_of
 from moi_sglang.runtime import Runtime
 from moi_sglang.telemetry import DeviceRecords
@@ -24,7 +22,7 @@ class Sampling:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._slots: Tensor | None = None  # of the batch being sampled, until its logits were read
-        self._read: tuple[Tensor, Mixture] | None = None  # the rows' policies, and their mixtures but for the token
+        self._read: Any = None
 
     def sample(self, original: Callable[..., Tensor], runner: Any, logits_output: Any, forward_batch: Any) -> Tensor:
         """AROUND ModelRunner.sample."""
@@ -37,7 +35,7 @@ class Sampling:
         finally:
             self._slots = None
         if self._read is not None:
-            self._leave(*self._read, token, slots, logits_output, forward_batch)
+            self._leave(self._read, slots, token, logits_output, forward_batch)
         return token
 
     def logits_final(self, result: Any, sampler: Any, logits: Tensor, sampling_info: Any) -> None:
@@ -48,19 +46,13 @@ class Sampling:
         if self._slots is None:
             return
         slots, self._slots = self._slots, None
-        tables = self._runtime.tables
-        policy, beta = tables.policy.index_select(0, slots), tables.beta.index_select(0, slots)
-        anything = slots  # `leave` puts the token in its place
-        mixture = self._runtime.mixtures_of(logits, anything, beta, sampling_info.temperatures.view(-1), policy)
-        self._read = policy, Mixture(*mixture)
+        self._read = self._runtime.slots.read(slots, logits, sampling_info.temperatures.view(-1))
 
-    def _leave(
-        self, policy: Tensor, mixture: Mixture, token: Tensor, slots: Tensor, logits_output: Any, forward_batch: Any
-    ) -> None:
+    def _leave(self, read: Any, slots: Tensor, token: Tensor, logits_output: Any, forward_batch: Any) -> None:
         from sglang.srt.managers.auxiliary_output import append_auxiliary_output
 
         position = forward_batch.seq_lens[: len(slots)]
-        rows = leave(self._runtime.tables, slots, policy, mixture, token, position, bool(self._runtime.gated))
+        rows = self._runtime.slots.leave(slots, read, token, position, bool(self._runtime.gated))
         logits_output.auxiliary_device_output = append_auxiliary_output(
             logits_output.auxiliary_device_output, DeviceRecords(rows, self._runtime.metrics)
         )

@@ -51,7 +51,8 @@ def _onnxruntime(model: Path, scratch: Path, batch: int, positions: int) -> Pair
     for mixing in (True, False):
         options = ExportOptions(max_length=positions, mixing=mixing)
         folder = export(model, scratch / f"onnx-{mixing}", options, force=True)
-        engines.append(load_engine("onnxruntime", folder, batch_size=batch))
+        # As many threads as torch: the pools of both sessions would otherwise spin against each other.
+        engines.append(load_engine("onnxruntime", folder, batch_size=batch, threads=torch.get_num_threads()))
     return Pair(engines[0], engines[1], "a graph exported without the op")
 
 

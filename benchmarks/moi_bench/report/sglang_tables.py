@@ -26,12 +26,10 @@ def _throughput(row: Row) -> list[str]:
 
 
 def host_table(rows: list[Row]) -> Table:
-    """The hooks of one decode step; the total leaves out SGLang's own embedding, and is also given without the ops."""
+    """The hooks of one decode step; the total leaves out SGLang's own embedding."""
     lines = []
     for row in rows:
         name, target = f"{row['piece']}, B={row['batch']}", row.get("target_us")
         spread = f"{row['p10_us']:.1f} to {row['p90_us']:.1f}" if {"p10_us", "p90_us"} <= row.keys() else ""
         lines.append([name, f"{row['median_us']:.1f}", spread, "" if target is None else f"{target:g}"])
-        if "without_ops_us" in row:
-            lines.append([f"{name}, without the two ops", f"{row['without_ops_us']:.1f}", "", ""])
     return Table(["piece", "median µs", "p10 to p90", "target"], lines, [])

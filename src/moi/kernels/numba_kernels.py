@@ -21,7 +21,8 @@ from moi.policies import POLICIES
 
 
 @functools.cache
-def _mixer() -> Any:
+def compiled_mix() -> Any:
+    """`mix` of `numba_loops` with the policies there are; other compiled functions may call it."""
     from moi.kernels import numba_loops
 
     return numba_loops.mixer(tuple(policy.weights for policy in POLICIES))
@@ -38,18 +39,23 @@ def mix(
     prior: str,
 ) -> Mixture:
     """As `moi.mixture.mix`."""
-    rows, vocab = logits.shape
+    rows = len(logits)
     ids = logits.new_empty((rows, top_k + 1), dtype=torch.int32)
     weights = logits.new_empty((rows, top_k + 1), dtype=torch.float32)
     h = logits.new_empty((rows,), dtype=torch.float32)
-    support = vocab if entropy == "vocab" else top_k
-    _mixer()(
-        _array(logits.float().view(torch.int32)),
-        *(_array(token.int()), _array(beta.float()), _array(temperature.float()), _array(policy.int())),
-        *(entropy == "vocab", prior == "sampling", 0.0 if support == 1 else 1 / math.log(support)),
+    compiled_mix()(
+        _array(logits.float()).view("int32"),
+        *(_array(token), _array(beta.float()), _array(temperature.float()), _array(policy)),
+        *variant(logits.shape[1], top_k, entropy, prior),
         *(ids.numpy(), weights.numpy(), h.numpy()),
     )
     return Mixture(ids, weights, h)
+
+
+def variant(vocab: int, top_k: int, entropy: str, prior: str) -> tuple[bool, bool, float]:
+    """Settings as the loops take them: whether H is over the vocabulary, p of the sampling logits, and 1 / ln of H."""
+    support = vocab if entropy == "vocab" else top_k
+    return entropy == "vocab", prior == "sampling", 0.0 if support == 1 else 1 / math.log(support)
 
 
 def embed(ids: Tensor, weights: Tensor, table: Tensor, start: int, end: int, out: Tensor) -> None:
@@ -60,13 +66,15 @@ def embed(ids: Tensor, weights: Tensor, table: Tensor, start: int, end: int, out
     from moi.kernels import numba_loops
 
     x = out.detach() if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
-    numba_loops.embed(_array(ids), _array(weights), _array(table), start, end, x.numpy())
+    numba_loops.embed(ids.numpy(), weights.detach().numpy(), _array(table), start, end, x.numpy())
     if not out.is_contiguous():
         out.copy_(x)
 
 
 def _array(tensor: Tensor) -> Any:
-    return tensor.detach().contiguous().numpy()
+    if tensor.requires_grad or not tensor.is_contiguous():
+        tensor = tensor.detach().contiguous()
+    return tensor.numpy()
 
 
 def unavailable(device: torch.device) -> str | None:

@@ -1,0 +1,136 @@
+"""What the SGLang plugin costs the host in a decode step: its hooks, called as SGLang calls them.
+
+A step of a model comes before each call: in a loop of their own, hooks find the caches full of themselves and look
+twice as cheap as they are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from moi_bench.rows import Row, environment, version
+from moi_bench.timer import Timing, summarise
+
+TARGET_US = 150
+REPEATS = 300
+_PARTS = ("sample", "embed", "batch", "records")
+
+
+class HostStep:
+    """The hooks of one decode step of `batch` mixed requests, called as SGLang calls them."""
+
+    def __init__(self, device: torch.device, batch: int, vocab: int, width: int) -> None:
+        from moi_sglang.batch import Batches
+        from moi_sglang.embedding import Embedding
+        from moi_sglang.metrics import Metrics
+        from moi_sglang.note import Note, attach
+        from moi_sglang.runtime import Runtime
+        from moi_sglang.sampling import Sampling
+        from moi_sglang.settings import ServerSettings
+
+        self.runtime = Runtime(ServerSettings(), Metrics())
+        self.sampling, self.batches = Sampling(self.runtime), Batches(self.runtime)
+        self.table = torch.nn.Embedding(vocab, width, device=device).requires_grad_(False)
+        self.lookup = self.table.forward
+        self.runner = SimpleNamespace(
+            is_draft_worker=False,
+            device=device,
+            model=SimpleNamespace(get_input_embeddings=lambda: self.table),
+            model_config=SimpleNamespace(vocab_size=vocab),
+            req_to_token_pool=SimpleNamespace(req_to_token=torch.empty(batch + 1, 1)),
+        )
+        Embedding(self.runtime).model_loaded(None, self.runner)
+        self.runtime.pool_allocated(None, self.runner)
+        tables = self.runtime.slots.tables
+        tables.policy.fill_(1)
+        tables.beta.fill_(1)
+        slots = torch.arange(1, batch + 1, device=device)
+        self.logits = torch.randn(batch, vocab, device=device)
+        self.tokens = self.logits.argmax(-1)
+        self.info = SimpleNamespace(temperatures=torch.ones(batch, 1, device=device))
+        mode = SimpleNamespace(is_decode=lambda: True, is_extend=lambda: False)
+        self.forward = SimpleNamespace(
+            req_pool_indices=slots, seq_lens=slots + 9, positions=slots + 9, forward_mode=mode
+        )
+        attach(self.forward, Note(watched=True))
+        self.runtime.batch = self.forward
+        self.output = SimpleNamespace(next_token_logits=self.logits, auxiliary_device_output=None)
+        self.requests = [_request() for _ in range(batch)]
+        self.commits = [SimpleNamespace(token_ids=(int(token),), output_index=0) for token in self.tokens]
+
+    def sample(self) -> None:
+        self.sampling.sample(self._sampler, self.runner, self.output, self.forward)
+
+    def _sampler(self, runner: Any, output: Any, forward: Any) -> torch.Tensor:
+        self.sampling.logits_final(None, None, self.logits, self.info)
+        output.auxiliary_device_output = None
+        return self.tokens
+
+    def embed(self) -> None:
+        self.table.forward(self.tokens)
+
+    def plain(self) -> None:
+        """What SGLang does without the plugin, which `embed` holds as well."""
+        self.lookup(self.tokens)
+
+    def batch(self) -> None:
+        self.batches.made(
+            self.forward, None, SimpleNamespace(forward_mode=self.forward.forward_mode, beam_tail=None), self.runner
+        )
+
+    def records(self) -> None:
+        from moi_sglang.telemetry import HostRecords
+
+        rows = self.runtime.slots.tables.mixtures[1:].cpu()
+        HostRecords(rows, self.runtime.metrics).consume(SimpleNamespace(reqs=self.requests), self.commits)
+
+
+class Model:
+    """A step of two small layers and a sampler, to run between the hooks."""
+
+    def __init__(self, device: torch.device, batch: int, vocab: int, width: int) -> None:
+        layer = torch.nn.TransformerEncoderLayer(width, 4, 2 * width, batch_first=True, device=device)
+        self._layers = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval().requires_grad_(False)
+        self._head = torch.nn.Linear(width, vocab, device=device).requires_grad_(False)
+        self._x = torch.randn(batch, 64, width, device=device)
+
+    def step(self) -> None:
+        logits = self._head(self._layers(self._x)[:, -1])
+        torch.multinomial((logits / 0.6).softmax(-1), 1)
+
+
+def host_time(device: torch.device, batch: int = 8, vocab: int = 512, width: int = 64) -> Iterator[Row]:
+    """What the hooks of one decode step cost the host."""
+    shared = {**environment(device), "sglang": version("sglang"), "what": "host time per decode step", "batch": batch}
+    with torch.inference_mode():
+        step, model = HostStep(device, batch, vocab, width), Model(device, batch, vocab, width)
+        pieces = (step.sample, step.embed, step.batch, step.records, step.plain)
+        timings = {call.__name__: _timed(call, model.step) for call in pieces}
+    plain = timings.pop("plain").median_us
+    for name, timing in timings.items():
+        yield {**shared, "piece": name, **timing._asdict()}
+    total = sum(timings[name].median_us for name in _PARTS) - plain
+    yield {**shared, "piece": "total", "median_us": total, "target_us": TARGET_US}
+
+
+def _timed(call: Callable[[], None], before: Callable[[], None]) -> Timing:
+    call()
+    samples = []
+    for _ in range(REPEATS):
+        before()
+        start = time.perf_counter()
+        call()
+        samples.append((time.perf_counter() - start) * 1e6)
+    return summarise(samples)
+
+
+def _request() -> Any:
+    from moi_sglang.history import RequestState
+    from moi_sglang.settings import RequestSettings
+
+    return SimpleNamespace(moi=RequestState(RequestSettings("moi", 1.0), -1), customized_info=None)

@@ -1,0 +1,72 @@
+"""Loops of `moi_sglang.slots_cpu` that Numba compiles: one call where numpy takes ten. Importing it needs Numba.
+
+`bits` and `floats` are the same rows [n,W] as int32 and as float32. Dims as in `moi_sglang.slots`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moi.kernels.numba_kernels import compiled_mix
+from moi.kernels.numba_loops import compiled, embed
+from moi_sglang.tables import NOT_DUE
+
+_mix = compiled_mix()
+
+
+@compiled
+def read(
+    logits: Any,
+    temperature: Any,
+    slots: Any,
+    beta: Any,
+    policy: Any,
+    over_vocab: bool,
+    sampling: bool,
+    inverse_log: Any,
+    bits: Any,
+    floats: Any,
+) -> Any:
+    """Mixtures of logits [B,V], as bits, into rows [B,W]; the policies of the rows [B]."""
+    size, policies = bits.shape[1] // 2 - 1, policy[slots]
+    _mix(
+        logits,
+        slots,
+        beta[slots],
+        temperature,
+        policies,
+        over_vocab,
+        sampling,
+        inverse_log,
+        bits[:, :size],
+        floats[:, size : 2 * size],
+        floats[:, 2 * size + 1],
+    )
+    return policies
+
+
+@compiled
+def leave(
+    slots: Any, policies: Any, token: Any, position: Any, gated: bool, gate: Any, policy: Any, bits: Any, mixtures: Any
+) -> None:
+    """Completes the rows [B,W] and copies them into the table [R,W]."""
+    for b in range(len(slots)):
+        slot, plain = slots[b], policies[b] == 0
+        if gated and token[b] == gate[slot]:
+            plain, policy[slot] = True, 0
+        bits[b, 0] = token[b]
+        bits[b, -2] = NOT_DUE if plain else position[b]
+        mixtures[slot] = bits[b]
+
+
+@compiled
+def arrive(
+    mixtures: Any, floats: Any, slots: Any, token: Any, position: Any, table: Any, start: Any, end: Any, x: Any
+) -> None:
+    """Rows of x [B,D] whose mixture is due become that of a float32 table [.,D], which holds the ids start..end-1."""
+    size = mixtures.shape[1] // 2 - 1
+    for b in range(len(slots)):
+        slot = slots[b]
+        if mixtures[slot, 0] == token[b] and mixtures[slot, -2] == position[b]:
+            rows = slice(slot, slot + 1)
+            embed(mixtures[rows, :size], floats[rows, size : 2 * size], table, start, end, x[b : b + 1])

@@ -1,0 +1,146 @@
+"""Slots on every device: mixtures are left in the tables as documented, and arrive where they are due."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import moi
+from moi import MoIConfig
+from moi_sglang.slots import Slots, TableMixed, slots_of
+from moi_sglang.slots_cpu import CPUSlots
+from moi_sglang.slots_gpu import GPUSlots
+from moi_sglang.tables import NO_GATE, NOT_DUE, Tables, ids_of, position_of, weights_of
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+ROWS, SLOTS, GATE, VOCAB, WIDTH = 5, 9, 41, 300, 24
+AT = [3, 1, 8, 5, 2]
+BETA = [0.5, 1.0, 1.0, 2.0, torch.inf]
+POLICY = [1, 0, 2, 1, 1]
+POSITION = [30, 31, 32, 33, 34]
+VARIANTS = [Slots, GPUSlots] if DEVICE.type == "cuda" else [Slots, CPUSlots, GPUSlots]  # that one interpreted
+
+
+class Step:
+    """One step of requests in slots of no order; one samples its gate, another one's gate is sampled by none."""
+
+    def __init__(self, variant: type[Slots], config: MoIConfig, integers: torch.dtype = torch.int64) -> None:
+        if variant is GPUSlots:
+            pytest.importorskip("triton", reason="Triton is not installed; pip install mixture-of-inputs[triton]")
+        generator = torch.Generator().manual_seed(config.top_k)
+        self.config, self.at = config, torch.tensor(AT, device=DEVICE)
+        self.embedding = torch.nn.Embedding(VOCAB, WIDTH).requires_grad_(False).to(DEVICE)
+        self.logits = (torch.randn(ROWS, VOCAB, generator=generator) * 3).to(DEVICE)
+        self.temperature = torch.tensor([0.6, 1.0, 1.3, 0.9, 1.0], device=DEVICE)
+        tables = Tables.allocate(SLOTS, config.top_k, DEVICE)
+        tables.policy[self.at] = torch.tensor(POLICY, dtype=torch.int32, device=DEVICE)
+        tables.beta[self.at] = torch.tensor(BETA, device=DEVICE)
+        gates = torch.tensor([GATE, NO_GATE, NO_GATE, 7, GATE], dtype=torch.int32, device=DEVICE)
+        tables.gate[self.at] = gates
+        self.slots = variant(tables, config, TableMixed(self.embedding, 0, VOCAB))
+        self.token = torch.tensor([GATE, 9, 10, GATE, 12], dtype=integers, device=DEVICE)
+        self.position = torch.tensor(POSITION, dtype=integers, device=DEVICE)
+
+    @torch.inference_mode()
+    def leave(self, gated: bool = False) -> Tensor:
+        read = self.slots.read(self.at, self.logits, self.temperature)
+        return self.slots.leave(self.at, read, self.token, self.position, gated)
+
+    def expected(self) -> moi.Mixture:
+        tables = self.slots.tables
+        beta, policy = tables.beta[self.at], tables.policy[self.at]
+        token, temperature = self.token.long(), self.temperature
+        return moi.mix(self.logits, token, self.config, beta=beta, temperature=temperature, policy=policy)
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda variant: variant.__name__)
+def variant(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.mark.parametrize("config", [MoIConfig(), MoIConfig.preset("paper"), MoIConfig(top_k=1)], ids=lambda c: c.top_k)
+@pytest.mark.parametrize("integers", [torch.int32, torch.int64], ids=str)
+@pytest.mark.parametrize("gated", [False, True])
+def test_rows_are_left_as_documented(variant: Any, config: MoIConfig, integers: torch.dtype, gated: bool) -> None:
+    step = Step(variant, config, integers)
+    tables, at = step.slots.tables, step.at
+    untouched = torch.ones(SLOTS, dtype=torch.bool, device=DEVICE).index_fill_(0, at, False)
+    before, want = tables.mixtures[untouched].clone(), step.expected()
+    rows = step.leave(gated)
+    assert torch.equal(rows, tables.mixtures[at])
+    assert torch.equal(tables.mixtures[untouched], before)
+    assert torch.equal(ids_of(rows), want.ids)
+    torch.testing.assert_close(weights_of(rows), want.weights)
+    torch.testing.assert_close(rows[:, -1].contiguous().view(torch.float32), want.entropy)
+    plain = [0, 1] if gated else [1]  # by its gate, by its policy
+    due, policy = torch.tensor(POSITION, dtype=torch.int32), torch.tensor(POLICY, dtype=torch.int32)
+    due[plain], policy[plain] = NOT_DUE, 0
+    assert torch.equal(position_of(rows).cpu(), due)
+    assert torch.equal(tables.policy[at].cpu(), policy)
+
+
+@torch.inference_mode()
+def test_a_mixture_arrives_where_its_token_and_position_fit(variant: Any) -> None:
+    step = Step(variant, MoIConfig())
+    step.leave()
+    token, position = step.token.clone(), step.position.clone()
+    token[2] += 1  # its slot was given to another request, with another token
+    position[3] += 1  # or another length
+    plain = step.embedding(token)
+    x = step.slots.arrive(plain.clone(), step.at, token, position)
+    want = moi.embed(step.expected(), step.embedding.weight)
+    torch.testing.assert_close(x[[0, 4]], want[[0, 4]])
+    assert torch.equal(x[[1, 2, 3]], plain[[1, 2, 3]]), "plain rows are the host's own, to the bit"
+    assert not torch.equal(x[0], plain[0])
+    assert torch.equal(x[4], plain[4]), "an infinite beta is plain decoding"
+
+
+@torch.inference_mode()
+def test_a_shard_adds_the_rows_it_holds(variant: Any) -> None:
+    step = Step(variant, MoIConfig())
+    step.leave()
+    want = moi.embed(step.expected(), step.embedding.weight)
+    total = torch.zeros(ROWS, WIDTH, device=DEVICE)
+    for start, end in ((0, 100), (100, VOCAB)):
+        shard = torch.nn.Embedding.from_pretrained(step.embedding.weight[start:end])
+        slots = variant(step.slots.tables, step.config, TableMixed(shard, start, end))
+        held = (step.token >= start) & (step.token < end)
+        own = torch.where(held[:, None], step.embedding(step.token), 0.0)
+        total += slots.arrive(own, step.at, step.token, step.position)
+    torch.testing.assert_close(total, want)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_embeddings_that_are_no_plain_table_are_mixed_as_the_model_embeds(variant: Any, dtype: torch.dtype) -> None:
+    step = Step(variant, MoIConfig())
+    step.leave()
+    table = step.embedding.weight.to(dtype)
+    slots = variant(step.slots.tables, step.config, lambda ids, weights: 3 * mixed(ids, weights, table))
+    x = slots.arrive(3 * table[step.token], step.at, step.token, step.position)
+    want = 3 * moi.embed(step.expected(), table)
+    torch.testing.assert_close(x[[0, 2, 3, 4]], want[[0, 2, 3, 4]])
+
+
+def mixed(ids: Tensor, weights: Tensor, table: Tensor) -> Tensor:
+    return moi.embed(moi.Mixture(ids, weights, weights[:, 0]), table)
+
+
+def test_new_weights_of_a_running_server_are_seen(variant: Any) -> None:
+    step = Step(variant, MoIConfig())
+    step.leave()
+    with torch.inference_mode():
+        step.embedding.weight = torch.nn.Parameter(step.embedding.weight + 1, requires_grad=False)
+        x = step.slots.arrive(step.embedding(step.token), step.at, step.token, step.position)
+        torch.testing.assert_close(x[0], moi.embed(step.expected(), step.embedding.weight)[0])
+
+
+def test_the_variant_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, embedding = Tables.allocate(3, 4, "cpu"), torch.nn.Embedding(9, 4)
+    mixed = TableMixed(embedding, 0, 9)
+    assert type(slots_of(tables, MoIConfig(), mixed)) is CPUSlots
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert type(slots_of(tables, MoIConfig(), mixed)) is Slots, "without Numba"
