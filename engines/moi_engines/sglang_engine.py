@@ -87,16 +87,27 @@ class SGLangEngine(RowEngine):
 
     def _decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
         chunks = self._start().generate(
-            input_ids=[row.prompt for row in rows], sampling_params=[_request(row) for row in rows], stream=True
+            input_ids=[row.prompt for row in rows],
+            sampling_params=[{**_sampling(row), "custom_params": {"moi": self._settings(row)}} for row in rows],
+            stream=True,
         )
         seen = [0] * len(rows)
         for chunk in chunks:
             row = rows[chunk.get("index", 0)]
-            yield from _events(row, chunk, seen[row.index])
-            seen[row.index] = len(chunk["meta_info"]["moi"]["entropy"])
+            entropy, intervention = self._report(chunk)
+            yield from _events(row, chunk, seen[row.index], entropy, intervention)
+            seen[row.index] = len(entropy)
+
+    def _settings(self, row: Row) -> dict[str, Any]:
+        return {"policy": row.moi.policy, "beta": row.moi.beta, "per_token": True}
+
+    def _report(self, chunk: dict[str, Any]) -> tuple[list[float], list[float]]:
+        """Entropy and intervention of each token so far."""
+        moi = chunk["meta_info"]["moi"]
+        return moi["entropy"], moi["intervention"]
 
 
-def _request(row: Row) -> dict[str, Any]:
+def _sampling(row: Row) -> dict[str, Any]:
     params = row.sampling
     return {
         "temperature": params.temperature,
@@ -106,15 +117,14 @@ def _request(row: Row) -> dict[str, Any]:
         "max_new_tokens": params.max_new_tokens,
         "stop": list(params.stop),
         "ignore_eos": params.ignore_eos,
-        "custom_params": {"moi": {"policy": row.moi.policy, "beta": row.moi.beta, "per_token": True}},
     }
 
 
-def _events(row: Row, chunk: dict[str, Any], start: int) -> Iterator[TokenEvent]:
+def _events(
+    row: Row, chunk: dict[str, Any], start: int, entropy: list[float], intervention: list[float]
+) -> Iterator[TokenEvent]:
     """What a chunk, which repeats all the tokens before it, adds."""
-    meta = chunk["meta_info"]
-    reason = _reason(meta["finish_reason"])
-    entropy, intervention = meta["moi"]["entropy"], meta["moi"]["intervention"]
+    reason = _reason(chunk["meta_info"]["finish_reason"])
     ids = chunk["output_ids"][: len(entropy)]  # SGLang goes on appending to that list
     for index in range(start, len(ids)):
         if row.finish_reason is not None:

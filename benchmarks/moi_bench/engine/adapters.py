@@ -78,8 +78,11 @@ def _sglang(model: Path, scratch: Path, batch: int, positions: int) -> Pair:
         options["load_format"] = "dummy"
     if not torch.cuda.is_available():
         options["max_total_tokens"] = batch * positions
-    engine = load_engine("sglang", model, **options)
-    return Pair(engine, engine, "the same engine, rows of policy token")
+    from moi_bench.engine.plain_sglang import PlainSGLangEngine
+    from moi_engines.sglang_engine import SGLangEngine
+
+    engine = SGLangEngine(model, **options)
+    return Pair(engine, PlainSGLangEngine(engine), "the same server, plain requests that report nothing")
 
 
 ADAPTERS: dict[str, Callable[[Path, Path, int, int], Pair]] = {
