@@ -32,8 +32,12 @@ class Odd(torch.nn.Embedding):
 
 @pytest.fixture
 def runtime() -> Runtime:
+    return loaded(Odd(VOCAB, 8))
+
+
+def loaded(table: torch.nn.Embedding) -> Runtime:
     """Of a model that has been loaded, with a pool of slots."""
-    runtime, table = Runtime(ServerSettings(), Metrics()), Odd(VOCAB, 8)
+    runtime = Runtime(ServerSettings(), Metrics())
     runner = SimpleNamespace(
         is_draft_worker=False,
         device="cpu",
@@ -59,6 +63,25 @@ def test_a_table_that_is_looked_up_takes_rows_that_were_just_configured(runtime:
     runtime.batch, runtime.note = decode_batch(slots, torch.tensor([7, 8])), Note(watched=True)
     ids = torch.tensor([3, 5])
     assert torch.equal(table(ids), table.weight[ids] + 1)
+
+
+@torch.inference_mode()
+def test_nothing_is_left_to_compile_for_the_first_request() -> None:
+    from moi.kernels import numba_loops
+    from moi_sglang import slots_loops
+
+    runtime, slots = loaded(torch.nn.Embedding(VOCAB, 8)), torch.tensor([4, 2, 7])
+    functions = (slots_loops.read, slots_loops.leave, slots_loops.arrive, numba_loops.embed)
+    compiled = [len(function.signatures) for function in functions]
+    assert min(compiled) > 0
+    for integers in (torch.int32, torch.int64):
+        token, position = torch.tensor([3, 5, 9]), slots + 9
+        read = runtime.slots.read(slots, torch.randn(3, VOCAB), torch.ones(3, 1).view(-1))
+        rows = runtime.slots.leave(slots, read, token.to(integers), position, gated=False)
+        runtime.runner.model.table(token)
+        runtime.slots.arrive(torch.zeros(3, 8), slots, token, position)
+        runtime.slots.mixed(rows[:, :21], rows[:, 21:42].view(torch.float32))
+    assert [len(function.signatures) for function in functions] == compiled
 
 
 @torch.inference_mode()

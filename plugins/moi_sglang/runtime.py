@@ -70,10 +70,12 @@ class Runtime:
 
     @torch.inference_mode()
     def _warm_up(self, runner: Any) -> None:
-        """A plain row through all kernels: compiled before the server is ready, not in its first request."""
-        logits = torch.zeros(1, runner.model_config.vocab_size, device=runner.device)
-        slot = torch.zeros(1, dtype=torch.int64, device=runner.device)  # SGLang's own, for padding
-        read = self.slots.read(slot, logits, torch.ones(1, device=runner.device))
+        """Plain rows through all kernels: compiled before the server is ready, not in its first request."""
+        logits = torch.zeros(2, runner.model_config.vocab_size, device=runner.device)
+        padding = torch.zeros(2, dtype=torch.int64, device=runner.device)  # slot 0, which is no request's
+        read = self.slots.read(padding, logits, torch.ones(2, device=runner.device))
         for gated in (False, True):
-            rows = self.slots.leave(slot, read, slot, slot, gated)
-        self.slots.mixed(ids_of(rows), weights_of(rows))
+            for integers in (torch.int64, torch.int32):  # greedy tokens, sampled ones
+                rows = self.slots.leave(padding, read, padding.to(integers), padding, gated)
+        x = self.slots.mixed(ids_of(rows), weights_of(rows))
+        self.slots.arrive(x, padding, padding, padding)
