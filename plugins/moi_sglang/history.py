@@ -14,7 +14,7 @@ from moi_sglang.tables import NO_GATE, NOT_DUE
 
 Rows = npt.NDArray[np.int32]
 
-_FIRST = 64
+_PENDING = 64  # tokens; the array starts with room for as many, and doubles
 _TAIL = 8  # tokens at the end of a prompt where a closed thinking block means that there is no thinking to come
 
 
@@ -30,7 +30,7 @@ class TokenRecord(NamedTuple):
 class RequestState:
     """A request that mixes, or wants its entropies. Lives on SGLang's `Req` as `req.moi`."""
 
-    __slots__ = ("_length", "_rows", "gate", "mixes", "replayed", "settings", "slot_settings")
+    __slots__ = ("_length", "_pending", "_rows", "gate", "mixes", "replayed", "settings", "slot_settings")
 
     def __init__(self, settings: RequestSettings, gate: int) -> None:
         self.settings = settings
@@ -40,6 +40,7 @@ class RequestState:
         with np.errstate(over="ignore"):  # more than float32 holds is as good as infinity
             beta = int(np.float32(settings.beta).view(np.int32))
         self.slot_settings = (policy_code(settings.policy), beta, gate)
+        self._pending: list[tuple[Rows, int]] = []
         self._rows: Rows | None = None
         self._length = 0
 
@@ -49,19 +50,28 @@ class RequestState:
         closed = gate != NO_GATE and (gate in output or gate in prompt[-_TAIL:])
         return (0 if closed else policy, beta, gate)
 
-    def append(self, row: Rows) -> None:
-        if self._rows is None:
-            self._rows = np.empty((_FIRST, len(row)), np.int32)
-        elif self._length == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-        self._rows[self._length] = row
-        self._length += 1
+    def append(self, rows: Rows, index: int) -> None:
+        """Row `index` of a sampled batch [B,W], which is kept until the next copy: cheaper than a copy each step."""
+        self._pending.append((rows, index))
+        if len(self._pending) == _PENDING:
+            self._copy()
 
     def rows(self, start: int, end: int) -> Rows:
         """Rows [n,W] of the generated tokens start..end-1."""
+        self._copy()
+        return np.empty((0, 0), np.int32) if self._rows is None else self._rows[start : min(end, self._length)]
+
+    def _copy(self) -> None:
+        if not self._pending:
+            return
+        length = self._length + len(self._pending)
         if self._rows is None:
-            return np.empty((0, 0), np.int32)
-        return self._rows[start : min(end, self._length)]
+            self._rows = np.empty((_PENDING, self._pending[0][0].shape[1]), np.int32)
+        if length > len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[self._length : length] = [rows[index] for rows, index in self._pending]
+        self._length = length
+        self._pending.clear()
 
 
 PLAIN = (0, 0, NO_GATE)

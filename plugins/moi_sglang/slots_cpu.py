@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from moi import MoIConfig
-from moi.kernels.numba_kernels import variant
+from moi.kernels.numba_kernels import array_of, variant
 from moi_sglang import slots_loops
 from moi_sglang.slots import Mixed, Slots, TableMixed
 from moi_sglang.tables import Tables
@@ -29,7 +29,7 @@ class CPUSlots(Slots):
     def read(self, slots: Tensor, logits: Tensor, temperature: Tensor) -> Any:
         moi, bits = self._moi, np.empty((len(slots), self._bits.shape[1]), np.int32)
         policies = slots_loops.read(
-            *(logits.float().contiguous().numpy().view(np.int32), temperature.numpy(), slots.numpy()),
+            *(array_of(logits.float()).view(np.int32), temperature.numpy(), slots.numpy()),
             *(self._beta, self._policy, *variant(logits.shape[1], moi.top_k, moi.entropy, moi.prior)),
             *(bits, bits.view(np.float32)),
         )

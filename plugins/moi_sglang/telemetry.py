@@ -43,7 +43,7 @@ class HostRecords(NamedTuple):
             token = commit.token_ids[0]
             if sampled[index] != token:  # another part of SGLang replaced the sampled token: it is fed plainly
                 rows[index, 0], rows[index, -2] = token, NOT_DUE
-            state.append(rows[index])
+            state.append(rows, index)
             kept.append(index)
         self.metrics.generated(rows, kept)
 

@@ -44,14 +44,15 @@ def mix(
     weights = logits.new_empty((rows, top_k + 1), dtype=torch.float32)
     h = logits.new_empty((rows,), dtype=torch.float32)
     compiled_mix()(
-        _array(logits.float()).view("int32"),
-        *(_array(token), _array(beta.float()), _array(temperature.float()), _array(policy)),
+        array_of(logits.float()).view("int32"),
+        *(array_of(token), array_of(beta.float()), array_of(temperature.float()), array_of(policy)),
         *variant(logits.shape[1], top_k, entropy, prior),
         *(ids.numpy(), weights.numpy(), h.numpy()),
     )
     return Mixture(ids, weights, h)
 
 
+@functools.cache
 def variant(vocab: int, top_k: int, entropy: str, prior: str) -> tuple[bool, bool, float]:
     """Settings as the loops take them: whether H is over the vocabulary, p of the sampling logits, and 1 / ln of H."""
     support = vocab if entropy == "vocab" else top_k
@@ -66,12 +67,13 @@ def embed(ids: Tensor, weights: Tensor, table: Tensor, start: int, end: int, out
     from moi.kernels import numba_loops
 
     x = out.detach() if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
-    numba_loops.embed(ids.numpy(), weights.detach().numpy(), _array(table), start, end, x.numpy())
+    numba_loops.embed(ids.numpy(), weights.detach().numpy(), array_of(table), start, end, x.numpy())
     if not out.is_contiguous():
         out.copy_(x)
 
 
-def _array(tensor: Tensor) -> Any:
+def array_of(tensor: Tensor) -> Any:
+    """The memory of a tensor on the CPU as an array in one piece, copied only if it is not."""
     if tensor.requires_grad or not tensor.is_contiguous():
         tensor = tensor.detach().contiguous()
     return tensor.numpy()

@@ -1,0 +1,36 @@
+"""What the host keeps of a request: each generated token's row, in order, however they came and were asked for."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from moi_sglang.history import Records, RequestState
+from moi_sglang.settings import RequestSettings
+
+WIDTH = 44
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_are_those_that_were_sampled_for_the_request(seed: int) -> None:
+    """In batches where its place changes, asked for in between, over several growths."""
+    rng, generator = random.Random(seed), np.random.default_rng(seed)
+    state, kept = RequestState(RequestSettings("moi", 1.0), -1), []
+    assert len(state.rows(0, 10)) == 0
+    for _ in range(rng.choice([1, 63, 64, 65, 128, 300])):
+        batch = generator.integers(0, 1 << 30, (rng.randrange(1, 5), WIDTH), np.int32)
+        index = rng.randrange(len(batch))
+        state.append(batch, index)
+        kept.append(batch[index].copy())
+        if rng.random() < 0.2:
+            start, end = sorted(rng.choices(range(len(kept) + 2), k=2))
+            assert np.array_equal(state.rows(start, end), np.reshape(kept[start:end], (-1, WIDTH)))
+    assert np.array_equal(state.rows(0, len(kept)), kept)
+    assert len(Records(state)[0 : len(kept)]) == len(kept)
+
+
+def test_a_beta_beyond_float32_is_infinite() -> None:
+    _, beta, _ = RequestState(RequestSettings("moi", 1e300), -1).slot_settings
+    assert np.int32(beta).view(np.float32) == np.inf
