@@ -3,8 +3,8 @@
 On a laptop, with a tiny model:      python -m moi_bench.sglang_decode
 On an H100-class GPU, dummy weights: python -m moi_bench.sglang_decode --shape qwen2.5-1.5b qwq-32b --out sglang.json
 
-Every side runs in a process of its own, `--rounds` times in turn. A batch is generated at two lengths; the difference
-is decoding alone. "plain" is SGLang without the plugin, "moi" mixes every request.
+Every side runs in a process of its own, `--rounds` times in turn, and the ratio is taken within each turn. A batch is
+generated at two lengths; the difference is decoding alone. "plain" is SGLang without the plugin, "moi" mixes all.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import torch
 
 from moi_bench.rows import Row, dumps, environment, prepare, version, write
 from moi_bench.sglang_host import host_time
+from moi_bench.timer import summarise
 
 SIDES = ("plain", "moi")
 # Public shapes of Qwen/QwQ-32B and Qwen/Qwen2.5-1.5B.
@@ -97,11 +98,16 @@ def compare(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
             medians = {
                 side: statistics.median(rate for found in rates[side] for rate in found[str(batch)]) for side in SIDES
             }
-            ratio = medians["moi"] / medians["plain"]
+            turns = [
+                statistics.median(found[str(batch)]) / statistics.median(plain[str(batch)])
+                for found, plain in zip(rates["moi"], rates["plain"], strict=True)
+            ]
+            ratio, low, high = summarise(turns)
             step = {side: batch / rate * 1e6 for side, rate in medians.items()}
             yield {
                 **{**shared, "shape": shape, "batch": batch, "tokens_per_second": medians, "ratio": ratio},
-                **{"step_us": step, "added_us": step["moi"] - step["plain"], "target_ratio": TARGETS.get(shape)},
+                **{"ratio_p10": low, "ratio_p90": high, "turns": len(turns)},
+                **{"step_us": step, "added_us": step["plain"] * (1 / ratio - 1), "target_ratio": TARGETS.get(shape)},
             }
 
 

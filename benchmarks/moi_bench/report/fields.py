@@ -28,7 +28,7 @@ _NUMBERS: dict[str, list[str]] = {
     ],
     "engine": [*(f"case.{key}" for key in ("batch", "context", "new_tokens", "vocab")), *_SPREADS],
     "serve": [*(f"case.{key}" for key in ("share", "concurrency", "prompt_words", "new_tokens")), *_SPREADS],
-    "sglang": ["batch", "tokens_per_second.plain", "tokens_per_second.moi", "ratio"],
+    "sglang": ["batch", "tokens_per_second.plain", "tokens_per_second.moi", "ratio", "ratio_p10", "ratio_p90"],
     "host": ["batch"],
 }
 _OF_ANY_SIGN: dict[str, list[str]] = {"sglang": ["added_us"], "host": ["median_us"]}

@@ -8,7 +8,7 @@ from moi_bench.rows import Row
 
 def throughput_table(rows: list[Row]) -> Table:
     """Without the plugin, and with it where every request is mixed."""
-    head = ["model", "batch", "without, tok/s", "with, tok/s", "ratio", "target", "added µs per step"]
+    head = ["model", "batch", "without, tok/s", "with, tok/s", "ratio", "p10 to p90", "target", "added µs per step"]
     return Table(head, [_throughput(row) for row in rows], [])
 
 
@@ -20,6 +20,7 @@ def _throughput(row: Row) -> list[str]:
         f"{rates['plain']:.1f}",
         f"{rates['moi']:.1f}",
         f"{row['ratio']:.3f}",
+        f"{row['ratio_p10']:.3f} to {row['ratio_p90']:.3f}",
         "" if target is None else f"{target:g}",
         f"{row['added_us']:.0f}",
     ]
