@@ -16,6 +16,7 @@ from moi_sglang.metrics import Metrics
 from moi_sglang.note import UNKNOWN, Note, attach
 from moi_sglang.prefix_cache import PrefixCache
 from moi_sglang.refuse import refuse_embedding_lora
+from moi_sglang.requests import Admission
 from moi_sglang.runtime import Runtime
 from moi_sglang.settings import ServerSettings
 from moi_sglang.tables import NOT_DUE, position_of
@@ -137,3 +138,24 @@ def test_adapters_with_lora_on_the_embedding_stop_the_start() -> None:
     refuse_embedding_lora(SimpleNamespace(lora_manager=SimpleNamespace(target_modules={"q_proj"})))
     with pytest.raises(SystemExit, match="--lora-paths does not go with --enable-moi: an adapter has LoRA on the"):
         refuse_embedding_lora(SimpleNamespace(lora_manager=SimpleNamespace(target_modules={"q_proj", "embed_tokens"})))
+
+
+@pytest.mark.parametrize(
+    ("custom", "scheduler", "reason", "kind"),
+    [
+        ({"moi": {"beta": -1}}, SimpleNamespace(model_config=SimpleNamespace(vocab_size=VOCAB)), "beta=-1", ()),
+        ({}, SimpleNamespace(), "MoI: AttributeError: ", (500, "InternalServerError")),
+    ],
+    ids=["bad request", "our mistake"],
+)
+def test_admission_never_raises(custom: Any, scheduler: Any, reason: str, kind: tuple[Any, ...]) -> None:
+    """SGLang's scheduler would end with it; only what the client did wrong is the client's error."""
+    told: list[Any] = []
+    params = SimpleNamespace(custom_params=custom, beam_width=None)
+    req = SimpleNamespace(rid="r", sampling_params=params, set_finish_with_abort=lambda *why: told.append(why))
+    received = SimpleNamespace(return_logprob=True, logprob_start_len=5)
+    Admission(ServerSettings(), Metrics()).created(req, scheduler, received)
+    ((message, *rest),) = told
+    assert message.startswith(reason)
+    assert tuple(rest) == kind
+    assert (req.moi, req.input_embeds, received.return_logprob, received.logprob_start_len) == (None, None, False, -1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from http import HTTPStatus
 from typing import Any
 
 from moi_sglang.history import Records, RequestState
@@ -44,19 +46,24 @@ class Admission:
             if settings.mixes or settings.per_token:
                 req.moi = RequestState(settings, _gate(settings, scheduler))
                 req.customized_info = {KEY: Records(req.moi)}
-        except Exception as error:  # whatever it is, it is this request's alone
+        except ValueError as error:
             self._metrics.refused()
             _abort(req, recv_req, str(error))
+        except Exception as error:  # a mistake of ours, which is this request's alone
+            logging.getLogger("moi_sglang").exception("MoI: request %s was not taken", req.rid)
+            reason = f"MoI: {type(error).__name__}: {error}"
+            _abort(req, recv_req, reason, HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerError")
 
 
-def _abort(req: Any, recv_req: Any, reason: str) -> None:
-    """SGLang prefills one token of an aborted request: without embeddings, which it cannot batch with token ids.
+def _abort(req: Any, recv_req: Any, reason: str, *kind: Any) -> None:
+    """End a request with a 400, or the status and type of error in `kind`.
 
+    SGLang prefills one token of an aborted request: without embeddings, which it cannot batch with token ids.
     What it would check after this must not fail in turn, and put its own reason in place of this one.
     """
     req.input_embeds = req.positional_embed_overrides = None
     recv_req.return_logprob, recv_req.logprob_start_len = False, -1
-    req.set_finish_with_abort(reason)
+    req.set_finish_with_abort(reason, *kind)
 
 
 def _check_sampling(settings: RequestSettings, params: Any, vocab_size: int) -> None:

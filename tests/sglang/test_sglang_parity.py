@@ -62,10 +62,11 @@ def test_a_fixed_choice_through_the_sampling_path_equals_the_torch_engine(
 @pytest.mark.parametrize(
     ("architecture", "flags", "env"),
     [
+        ("qwen3", (), {}),
         ("gemma3", (), {}),
         ("llama", ("--tp-size", "2"), {"SGLANG_CPU_OMP_THREADS_BIND": "0|1"}),
     ],
-    ids=["gemma3, scaled embedding", "llama, two tensor-parallel ranks"],
+    ids=["qwen3, tied embedding", "gemma3, scaled embedding", "llama, two tensor-parallel ranks"],
 )
 def test_greedy_equals_the_torch_engine(
     ask: Any, architecture: str, flags: tuple[str, ...], env: dict[str, str], make_server: Any, tiny: Any, expected: Any
