@@ -19,6 +19,7 @@ _MARK = re.compile(r"^<!-- moi report: (?!end)", re.MULTILINE)
 
 # What makes the rows of a block.
 _COMMANDS = {
+    "real": "moi bench engines --model MODEL --repeats 20 --out real.json",
     "summary": "moi bench engines --out engines.json",
     "op": "moi bench op --out op.json",
     "engines": "moi bench engines --out engines.json",
@@ -32,6 +33,7 @@ _COMMANDS = {
 def markdown(results: Results) -> dict[str, str]:
     """The blocks a file may ask for, by name."""
     blocks = {
+        "real": _block(tables.real_table(results.engine)),
         "summary": _block(summary_table(results.engine)),
         "op": _block(tables.op_table(results.op)),
         "engines": _block(tables.engine_table(results.engine)),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from moi_bench.eval.summary import NOTE
 from moi_bench.report import growth, svg, tables
-from moi_bench.report.results import Evaluation, Results
+from moi_bench.report.results import Evaluation, Results, is_real
 from moi_bench.report.sglang_tables import host_table, throughput_table
 from moi_bench.report.style import STYLE
 from moi_bench.report.tables import Table
@@ -35,6 +35,9 @@ def _sections(results: Results) -> Iterator[str]:
         yield (
             "<p>Change is MoI against plain in output tokens/s, median of turns. " + _baselines(results.engine) + "</p>"
         )
+        if any(is_real(row) for row in results.engine):
+            yield "<p>Real models, beside transformers' own generate in the same turns:</p>"
+            yield _table(tables.real_table(results.engine))
         yield _engine_plot(results.engine) + _table(tables.engine_table(results.engine))
         yield _growth("What MoI adds to a decode step", growth.engine_plots(results.engine))
     if results.serve:

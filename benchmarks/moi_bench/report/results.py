@@ -48,14 +48,23 @@ class Evaluation:
 
 
 def read(paths: Sequence[Path]) -> Results:
-    """The results in all files; ValueError that names a file of another version, of another kind or cut short."""
+    """The results in all files, engines on real models first.
+
+    ValueError that names a file of another version, of another kind or cut short.
+    """
     results = Results()
     for path in paths:
         if path.suffix == ".jsonl":
             results.evals.append(_evaluation(path))
         else:
             _add_rows(results, path)
+    results.engine.sort(key=lambda row: not is_real(row))
     return results
+
+
+def is_real(row: Row) -> bool:
+    """Whether an engine decoded a pretrained model, not one of the benchmark's own."""
+    return bool(row["case"].get("real", False))
 
 
 def _evaluation(path: Path) -> Evaluation:
