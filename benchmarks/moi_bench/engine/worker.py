@@ -128,7 +128,7 @@ def _time(pair: Pair, case: EngineCase, model: Path, repeats: int) -> Row:
             peaks[name], kind = memory.peak()
             if turn:  # the first warms up
                 runs[name].append(found)
-    row = {name: {**_spread(found), "peak_bytes": peaks[name]} for name, found in runs.items()}
+    row: Row = {name: {**_spread(found), "peak_bytes": peaks[name]} for name, found in runs.items()}
     row |= {"ratio": _ratio(runs["moi"], runs["plain"]), "baseline": pair.baseline, "peak_of": kind}
     if "transformers" in runs:
         row["ratio_to_transformers"] = {side: _ratio(runs[side], runs["transformers"]) for side in ("plain", "moi")}
