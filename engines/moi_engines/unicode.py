@@ -7,7 +7,5 @@ def check_unicode(name: str, text: str) -> str:
     if at is None:
         return text
     byte = ord(text[at]) - 0xDC00  # as Python spells bytes of the command line that are not UTF-8
-    found = (
-        f"the byte 0x{byte:02x}, which is not UTF-8," if 0x80 <= byte <= 0xFF else f"half a surrogate, {text[at]!a},"
-    )
+    found = f"the byte 0x{byte:02x}, no UTF-8," if 0x80 <= byte <= 0xFF else f"half a surrogate, {text[at]!a},"
     raise ValueError(f"{name} is not Unicode text: it holds {found} at position {at}")
