@@ -222,7 +222,12 @@ ROPE = {
     "yarn": {"factor": 4.0, "original_max_position_embeddings": 32},
     "llama3": {"factor": 8.0, "original_max_position_embeddings": 32, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
     "dynamic": {"factor": 2.0},
-    "longrope": {"original_max_position_embeddings": 32, "short_factor": [1.0] * 4, "long_factor": [2.0] * 4},
+    "longrope": {
+        "factor": 2.0,
+        "original_max_position_embeddings": 32,
+        "short_factor": [1.0] * 4,
+        "long_factor": [2.0] * 4,
+    },
 }
 
 
