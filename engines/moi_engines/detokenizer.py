@@ -17,8 +17,10 @@ _CONTEXT = 4
 _LONGEST = 16  # tokens of a window, if nothing waits
 _BYTE = re.compile(r"<0x..>", re.DOTALL)
 # What transformers' clean_up_tokenization replaces, one after the other.
-_CLEANUP = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"))
-_CLEANUP += ((" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))
+_CLEANUP = (
+    *((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't")),
+    *((" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re")),
+)
 
 
 @dataclass(frozen=True)
