@@ -27,3 +27,16 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return folders[architecture]
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Callable[[str], Path]:
+    """real_model("gemma3-270m") -> its folder below MOI_REAL_MODELS; skips where there is none."""
+
+    def folder(name: str) -> Path:
+        found = Path(os.environ.get("MOI_REAL_MODELS", "no folder"), name)
+        if not (found / "config.json").is_file():
+            pytest.skip("no real models here; MOI_REAL_MODELS names the folder of them")
+        return found
+
+    return folder

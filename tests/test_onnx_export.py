@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from moi import MoIConfig
+from moi_engines import SamplingParams
+from moi_engines.checkpoint import load_checkpoint
 from moi_engines.testing import save_tiny_model
 
 pytest.importorskip("onnx")
@@ -21,6 +25,7 @@ pytest.importorskip("onnxruntime")
 from moi_engines.commands import export as command
 from moi_engines.onnx_engine import ONNXEngine
 from moi_engines.onnx_export import export
+from moi_onnx.exporter import to_onnx
 from moi_onnx.folder import whole_folder
 from moi_onnx.manifest import read_manifest
 from moi_onnx.options import ExportOptions
@@ -210,3 +215,58 @@ def test_help_imports_no_torch() -> None:
         "assert not {'onnx', 'onnxruntime', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+ROPE = {
+    "linear": {"factor": 2.0},
+    "yarn": {"factor": 4.0, "original_max_position_embeddings": 32},
+    "llama3": {"factor": 8.0, "original_max_position_embeddings": 32, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+    "dynamic": {"factor": 2.0},
+    "longrope": {
+        "factor": 2.0,
+        "original_max_position_embeddings": 32,
+        "short_factor": [1.0] * 4,
+        "long_factor": [2.0] * 4,
+    },
+}
+
+
+def rope_model(folder: Path, kind: str) -> Path:
+    return save_tiny_model(folder, "llama", rope_parameters={"rope_type": kind, "rope_theta": 10000.0, **ROPE[kind]})
+
+
+@pytest.mark.parametrize("kind", ["linear", "yarn", "llama3"])
+def test_rotary_frequencies_that_are_numbers_are_exported(tmp_path: Path, kind: str) -> None:
+    model = rope_model(tmp_path / "model", kind)
+    out = export(model, tmp_path / "out", ExportOptions(max_length=96))
+    prompt, settings = [*range(3, 43)], SamplingParams(temperature=0, max_new_tokens=12, ignore_eos=True)
+    (got,) = ONNXEngine(out).generate([prompt], settings, MoIConfig("token"))
+    with torch.inference_mode():
+        reference = load_checkpoint(model, torch.device("cpu"), torch.float32).model
+        logits = reference(torch.tensor([[*prompt, *got.token_ids]])).logits[0, len(prompt) - 1 : -1]
+    chosen = logits.gather(1, torch.tensor(got.token_ids)[:, None])[:, 0]
+    assert float((logits.max(-1).values - chosen).max()) < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_rotary_frequencies_that_follow_the_text_are_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    model = rope_model(tmp_path / "model", kind)
+    command = [sys.executable, "-m", "moi", "export", "--model", str(model), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--max-length", "64"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    said = [line for line in done.stderr.splitlines() if not line.startswith("moi export: load")]
+    assert len(said) == 1
+    assert f"rope_type='{kind}' of the model cannot be exported" in said[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_exporter_raises_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    class Undecided(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 1 if x.sum() > 0 else x
+
+    with pytest.raises(RuntimeError, match=r"^torch.onnx.export cannot export this model: .+$") as caught:
+        to_onnx(Undecided(), (torch.ones(3),), ["x"], ["y"], None, 23)
+    assert len(str(caught.value).splitlines()) == 1
+    assert capfd.readouterr() == ("", "")

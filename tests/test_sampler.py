@@ -141,7 +141,7 @@ def test_nan_is_masked_and_a_row_of_nothing_gives_the_first_id():
         ({"top_p": 0}, r"top_p=0 is not allowed; top_p must be a number in \(0, 1\]"),
         ({"top_p": 1.1}, "top_p=1.1 is not allowed"),
         ({"min_p": -0.1}, r"min_p=-0.1 is not allowed; min_p must be a number in \[0, 1\]"),
-        ({"top_k": -1}, "top_k=-1 is not allowed; top_k must be an integer >= 0"),
+        ({"top_k": -1}, r"top_k=-1 is not allowed; top_k must be an integer in 0\.\."),
         ({"max_new_tokens": 0}, "max_new_tokens=0 is not allowed; max_new_tokens must be an integer >= 1"),
         ({"seed": 1.5}, "seed=1.5 is not allowed"),
         ({"stop": "x"}, "stop='x' is not allowed; stop must be a tuple of non-empty strings"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 import moi
+from moi import json_text
 
 SCHEMA = 1
 _SOURCES = (":/", ":(exclude,top)benchmarks/results")
@@ -101,7 +101,7 @@ def write(out: Path | None, rows: list[Row]) -> None:
 
 
 def dumps(rows: list[Row]) -> str:
-    return json.dumps(rows, indent=1)
+    return json_text.dumps(rows, indent=1)
 
 
 def table(rows: list[Row]) -> str:

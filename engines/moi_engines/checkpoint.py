@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moi_engines.end_tokens import end_ids
 from moi_engines.request import Limits
 
 # They look ids up again inside the layers (per-layer embeddings, n-gram tables): a mixture has no id.
@@ -51,7 +52,7 @@ def load_checkpoint(folder: str | Path, device: torch.device, dtype: torch.dtype
         raise ValueError(f"{type(model).__name__} takes no inputs_embeds, so it cannot be fed mixtures")
     table, scale = input_embedding(model)
     text = config.get_text_config()
-    limits = Limits(table.shape[0], getattr(text, "max_position_embeddings", None), _eos_ids(model, tokenizer))
+    limits = Limits(table.shape[0], getattr(text, "max_position_embeddings", None), end_ids(path, config, tokenizer))
     return Checkpoint(model, tokenizer, table, scale, limits)
 
 
@@ -105,13 +106,3 @@ def input_embedding(model: Any) -> tuple[Tensor, Tensor | None]:
     if not torch.equal(module(ids), rows):
         raise ValueError(f"{type(module).__name__} does more than look rows up; its mixtures are not defined")
     return table, scale
-
-
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    declared = getattr(model, "generation_config", None)
-    ids = getattr(declared, "eos_token_id", None)
-    if ids is None:
-        ids = model.config.get_text_config().eos_token_id
-    if ids is None:
-        ids = tokenizer.eos_token_id
-    return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)

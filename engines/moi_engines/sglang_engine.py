@@ -14,6 +14,7 @@ import torch
 
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_config, load_tokenizer
+from moi_engines.end_tokens import end_ids
 from moi_engines.protocol import FinishReason, TokenEvent
 from moi_engines.request import Limits, Row
 
@@ -42,7 +43,7 @@ class SGLangEngine(RowEngine):
         self.tokenizer = load_tokenizer(self._folder)
         text = config.get_text_config()
         positions = options.get("context_length") or getattr(text, "max_position_embeddings", None)
-        self.limits = Limits(text.vocab_size, positions, _eos_ids(self._folder, text, self.tokenizer))
+        self.limits = Limits(text.vocab_size, positions, end_ids(self._folder, config, self.tokenizer))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cpu":
@@ -131,8 +132,8 @@ def _events(
             return
         event = row.push(ids[index], entropy[index], intervention[index])
         if reason is not None and index == len(ids) - 1 and row.finish_reason is None:
-            row.finish_reason = reason
-            event = replace(event, finish_reason=reason)
+            text = event.text + row.end(reason)
+            event = replace(event, text=text, finish_reason=row.finish_reason)
         yield event
 
 
@@ -144,14 +145,3 @@ def _reason(finish: dict[str, Any] | None) -> FinishReason | None:
     if finish["type"] == "stop":
         return "stop" if isinstance(finish.get("matched"), str) else "eos"
     raise RuntimeError(f"SGLang ended a request: {finish.get('message', finish)}")
-
-
-def _eos_ids(folder: Path, text: Any, tokenizer: Any) -> frozenset[int]:
-    from transformers import GenerationConfig
-
-    ids = text.eos_token_id
-    if (folder / "generation_config.json").is_file():
-        ids = GenerationConfig.from_pretrained(folder).eos_token_id
-    if ids is None:
-        ids = tokenizer.eos_token_id
-    return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import moi
 
@@ -30,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    _accept_any_text(sys.stdout, sys.stderr)
     args, unknown = _parser(argv).parse_known_args(argv)
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -42,6 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         print(f"moi {args.command}: error: {error}", file=sys.stderr)  # noqa: T201
         return 2
+
+
+def _accept_any_text(*streams: Any) -> None:
+    """What a stream's encoding cannot hold is written as an escape, not a traceback."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser(argv: list[str]) -> argparse.ArgumentParser:

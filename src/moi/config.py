@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +13,35 @@ from moi.policies import policy_names
 ENTROPIES = ("support", "vocab")
 PRIORS = ("raw", "sampling")
 MAX_TOP_K = 64
+FLOAT32_MAX = 3.4028234663852886e38
+INFINITY = "inf"  # of beta in JSON, which has no number for it
+# Below it logits / temperature leaves float32 (as in SGLang, which draws the same line): such rows are greedy.
+LEAST_TEMPERATURE = 1e-6
 
 
 def check_beta(beta: Any) -> float:
-    """beta as a float; ValueError unless it is a number >= 0 (infinity means plain decoding)."""
+    """beta as a float32 can hold it; ValueError unless it is a number >= 0.
+
+    Infinity, which "inf" spells too, means plain decoding, and so do numbers beyond float32.
+    """
     try:
+        if beta == INFINITY:
+            return math.inf
         if isinstance(beta, (int, float)) and not isinstance(beta, bool) and float(beta) >= 0:
-            return float(beta)
+            return float(beta) if beta <= FLOAT32_MAX else math.inf
     except OverflowError:  # an integer beyond floats, which JSON can spell
         raise ValueError("beta is an integer of more than 308 digits; beta must be a number >= 0") from None
     raise ValueError(f"beta={beta!r} is not allowed; beta must be a number >= 0")
+
+
+def check_temperature(temperature: Any) -> float:
+    """temperature as a float, 0 (greedy) where it is too small to divide by; ValueError unless finite and >= 0."""
+    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+    if not number or not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature={temperature!r} is not allowed; temperature must be a finite number >= 0")
+    if temperature > FLOAT32_MAX:
+        raise ValueError(f"temperature is larger than float32 holds; temperature must be at most {FLOAT32_MAX:.4g}")
+    return float(temperature) if temperature >= LEAST_TEMPERATURE else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +96,8 @@ class MoIConfig:
         return dataclasses.replace(base or cls(), **settings)
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """The settings as JSON holds them, an infinite beta as "inf"; `from_dict` reads them back."""
+        return dataclasses.asdict(self) | ({"beta": INFINITY} if math.isinf(self.beta) else {})
 
 
 def _check_choice(key: str, value: Any, allowed: Any) -> None:

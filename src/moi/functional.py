@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from moi import ops  # noqa: F401  (registers torch.ops.moi)
-from moi.config import MoIConfig, check_beta
+from moi.config import LEAST_TEMPERATURE, MoIConfig, check_beta, check_temperature
 from moi.mixture import Mixture
 from moi.policies import POLICIES, policy_code
 
@@ -46,6 +46,8 @@ def mix(
     _check_range("token", token, 0, vocab - 1)
     betas = _per_row("beta", config.beta if beta is None else beta, rows, logits.device)
     temperatures = _per_row("temperature", 1.0 if temperature is None else temperature, rows, logits.device)
+    if config.prior == "sampling":  # too small to divide by: greedy
+        temperatures = torch.where(temperatures < LEAST_TEMPERATURE, 0.0, temperatures)
     policies = _policy_rows(config.policy if policy is None else policy, rows, logits.device)
     out = torch.ops.moi.mix(
         logits, token, betas, temperatures, policies, config.top_k, config.entropy, config.prior, implementation
@@ -120,18 +122,12 @@ def _check_range(key: str, values: Tensor, low: int, high: int) -> None:
 def _per_row(key: str, value: float | Tensor, rows: int, device: torch.device) -> Tensor:
     """A number or [B] tensor as float32 [B]; every value must be >= 0."""
     if not isinstance(value, Tensor):
-        return torch.full((rows,), check_beta(value) if key == "beta" else _check_temperature(value), device=device)
+        return torch.full((rows,), check_beta(value) if key == "beta" else check_temperature(value), device=device)
     _check_rows(key, value, rows, device, (torch.float32, torch.float16, torch.bfloat16, torch.float64))
     if device.type == "cpu" and not torch.compiler.is_compiling() and not bool((value >= 0).all()):
         bad = value[~(value >= 0)][0].item()
         raise ValueError(f"{key} holds {bad}; {key} must be a number >= 0")
     return value.float()
-
-
-def _check_temperature(value: float) -> float:
-    if isinstance(value, bool) or not 0 <= value < float("inf"):
-        raise ValueError(f"temperature={value!r} is not allowed; temperature must be a finite number >= 0")
-    return float(value)
 
 
 def _policy_rows(policy: str | Tensor, rows: int, device: torch.device) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from moi import PRESETS, MoIConfig, policy_names
+from moi import PRESETS, MoIConfig, json_text, policy_names
 from moi_bench import fits
 from moi_bench.eval import arms as grid
 from moi_bench.eval import journal, progress, summary
@@ -22,7 +21,9 @@ from moi_bench.eval.runner import SELF_BATCHING, Plan, run_missing
 from moi_bench.eval.tasks import Task
 from moi_bench.rows import environment
 from moi_engines import ENGINES, embedded_model, load_engine
+from moi_engines.chat import chat_prompt
 from moi_engines.checkpoint import load_config, load_tokenizer
+from moi_engines.protocol import Prompt
 
 COUNTDOWN_N = 200
 _TAKES_DEVICE = ("torch", "sglang")  # and a Hugging Face folder
@@ -92,11 +93,8 @@ def _decode(args: argparse.Namespace, plan: Plan, folder: Path, book: journal.Jo
     options = {key: getattr(args, key) for key in ("device", "dtype") if getattr(args, key) is not None}
     engine: Any = load_engine(args.engine, folder, **options)
 
-    def prompt(text: str) -> str:
-        if not chat:
-            return text
-        turn = [{"role": "user", "content": text}]
-        return str(engine.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+    def prompt(text: str) -> Prompt:
+        return chat_prompt(engine.tokenizer, text).ids if chat else text
 
     with progress.shown(plan.total, len(book.samples), args.out) as tick:
         run_missing(engine, prompt, plan, book, tick)
@@ -109,8 +107,7 @@ def report(out: Path, plan: Plan, *, as_json: bool) -> int:
     settings = contents.header["settings"]
     rows, baseline = summary.summarise(settings, contents.samples), plan.task.baseline(plan.max_new_tokens)
     if as_json:
-        json.dump({"settings": settings, "arms": rows, "baseline": baseline, "note": summary.NOTE}, sys.stdout)
-        sys.stdout.write("\n")
+        json_text.write({"settings": settings, "arms": rows, "baseline": baseline, "note": summary.NOTE})
     else:
         sys.stdout.write(summary.render(settings, rows, baseline))
     for path in write_generations(out, settings, contents.samples):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from moi import PRESETS, MoIConfig, policy_names
+from moi import PRESETS, MoIConfig, json_text, policy_names
 from moi_engines import ENGINES, Engine, SamplingParams, embedded_model, load_engine
-from moi_engines.protocol import TokenEvent
+from moi_engines.chat import ChatPrompt, chat_prompt
+from moi_engines.prompts import read_prompts
+from moi_engines.protocol import Prompt, TokenEvent
 from moi_engines.request import collect
 
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="model folder (default: the embedded Countdown solver)")
     parser.add_argument("--engine", choices=list(ENGINES), default="torch")
     parser.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="may be given several times")
-    parser.add_argument("--prompts-file", metavar="F", help="one prompt a line; - reads standard input")
+    parser.add_argument("--prompts-file", metavar="F", help="UTF-8, one prompt a line; - reads standard input")
     parser.add_argument("--chat", action="store_true", help="wrap prompts in the model's chat template")
     add_moi_arguments(parser)
     add_sampling_arguments(parser)
@@ -53,15 +54,16 @@ def run(args: argparse.Namespace) -> int:
     options = {key: value for key in ("device", "dtype") if (value := getattr(args, key)) is not None}
     engine = load_engine(args.engine, args.model or embedded_model(), **options)
     with closing(engine):
+        inputs: Sequence[Prompt] = prompts
         if args.chat:
-            prompts = [_chat(engine, prompt) for prompt in prompts]
+            chats = _chat(engine.tokenizer, prompts)
+            prompts, inputs = [chat.text for chat in chats], [chat.ids for chat in chats]
         plain = None
         if args.compare:
-            plain = _decode(engine, prompts, sampling, MoIConfig.from_dict({"policy": "token"}, base=config), args)
-        mixed = _decode(engine, prompts, sampling, config, args)
+            plain = _decode(engine, inputs, sampling, MoIConfig.from_dict({"policy": "token"}, base=config), args)
+        mixed = _decode(engine, inputs, sampling, config, args)
     if args.json:
-        json.dump(as_json(args.engine, config, mixed, plain), sys.stdout, ensure_ascii=False)
-        sys.stdout.write("\n")
+        json_text.write(as_json(args.engine, config, mixed, plain))
     else:
         from moi_engines import render
 
@@ -102,26 +104,22 @@ def _outputs(rows: list[list[TokenEvent]]) -> list[dict[str, Any]]:
 
 def _prompts(args: argparse.Namespace) -> list[str]:
     prompts: list[str] = list(args.prompt)
-    if args.prompts_file == "-":
-        prompts += [line.rstrip("\n") for line in sys.stdin]
-    elif args.prompts_file is not None:
-        prompts += Path(args.prompts_file).read_text(encoding="utf-8").splitlines()
+    if args.prompts_file is not None:
+        prompts += read_prompts(args.prompts_file)
     if not prompts:
         raise ValueError('no prompt; give --prompt TEXT or --prompts-file F (try --prompt "18 7 7 > 67 :")')
     return prompts
 
 
-def _chat(engine: Any, prompt: str) -> str:
-    if not getattr(engine.tokenizer, "chat_template", None):
-        raise ValueError("--chat: the model's tokenizer has no chat template")
-    text: str = engine.tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-    )
-    return text
+def _chat(tokenizer: Any, prompts: list[str]) -> list[ChatPrompt]:
+    try:
+        return [chat_prompt(tokenizer, prompt) for prompt in prompts]
+    except ValueError as error:
+        raise ValueError(f"--chat: {error}") from error
 
 
 def _decode(
-    engine: Engine, prompts: list[str], sampling: SamplingParams, config: MoIConfig, args: argparse.Namespace
+    engine: Engine, prompts: Sequence[Prompt], sampling: SamplingParams, config: MoIConfig, args: argparse.Namespace
 ) -> list[list[TokenEvent]]:
     """All events, by row; progress goes to standard error where somebody reads it."""
     from rich.console import Console

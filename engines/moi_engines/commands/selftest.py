@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from moi import json_text
 from moi_engines import embedded_model
 from moi_engines.commands.doctor import diagnose
 from moi_engines.selfcheck import CHECKS, ISOLATED, Verdict, check_backend, check_isolated
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 if every backend asked for ran and generated the torch engine's tokens."""
     report = examine(args.backend, args.model or embedded_model())
-    text = json.dumps(report, indent=2)
+    text = json_text.dumps(report, indent=2)
     if args.report is not None:
         args.report.write_text(text + "\n", encoding="utf-8")
     sys.stdout.write(text + "\n" if args.json else summary(report))
