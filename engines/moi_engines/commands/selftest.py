@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from moi.files import check_file, json_text, write_file
 from moi_engines import embedded_model
 from moi_engines.commands.doctor import diagnose
 from moi_engines.selfcheck import CHECKS, ISOLATED, Verdict, check_backend, check_isolated
@@ -28,12 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 if every backend asked for ran and generated the torch engine's tokens."""
-    report = examine(args.backend, args.model or embedded_model())
-    text = json.dumps(report, indent=2)
     if args.report is not None:
-        args.report.write_text(text + "\n", encoding="utf-8")
+        check_file(args.report, _is_report, "a report of moi selftest", "--report")
+    report = examine(args.backend, args.model or embedded_model())
+    text = json_text(report, indent=2)
+    if args.report is not None:
+        write_file(args.report, text + "\n", _is_report, "a report of moi selftest", "--report")
     sys.stdout.write(text + "\n" if args.json else summary(report))
     return 0 if report["passed"] else 1
+
+
+def _is_report(path: Path) -> bool:
+    return {"format", "passed", "backends", "versions"} <= set(json.loads(path.read_bytes()))
 
 
 def examine(backends: list[str] | None, model: Path) -> dict[str, Any]:
