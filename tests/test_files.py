@@ -102,7 +102,7 @@ def test_rows_replace_rows_of_their_kind_alone(tmp_path: Path) -> None:
     [
         ["bench", "op", "--suite", "laptop", "--out"],
         ["bench", "engines", "--suite", "laptop", "--out"],
-        ["bench", "serve", "--suite", "laptop", "--out"],
+        ["bench", "serve", "--out"],
         ["eval", "countdown", "--n", "1", "--out"],
         ["selftest", "--report"],
         ["report", "RESULTS", "--out"],

@@ -195,7 +195,8 @@ def test_bad_markers_are_refused(
             "line 1 lacks 'device'",
         ),
         ("r.jsonl", '{"kind": "moi-eval", "schema": 9}\n', "has schema=9; this version reads 1"),
-        ("r.jsonl", '{"kind": "moi-ev', "has no header line"),
+        ("r.jsonl", '{"kind":"moi-ev', "has no header line"),
+        ("r.jsonl", "notes", "is not a results file of moi eval: it does not begin with a header line"),
     ],
 )
 def test_files_that_are_no_results_are_refused(

@@ -171,14 +171,16 @@ def _check_settings(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -
         if found.get(key) == wanted.get(key):
             continue
         if isinstance(found.get(key), dict) and isinstance(wanted.get(key), dict):
-            _check_settings(
-                path, *({f"{key}.{name}": value for name, value in of[key].items()} for of in (found, wanted))
-            )
+            _check_settings(path, _inner(key, found[key]), _inner(key, wanted[key]))
         else:
             raise ValueError(
                 f"{path} was started with {key}={_short(found.get(key))}, now it is {_short(wanted.get(key))}; "
                 "give the same settings to go on, or another --out"
             )
+
+
+def _inner(key: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {f"{key}.{name}": value for name, value in values.items()}
 
 
 def _short(value: Any) -> str:
