@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 """What a careful reader takes a text for: boxes, integers, choices, arithmetic; any text gets an outcome, in time."""
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ COMPUTED = {
     "7-3": 4,
 }
 COMPUTED |= {"6!": 720, r"4\times10^1": 40, "7 = 3+4": 7, "042_{10}": 42}
-GROUPED = {"1,024": 1024, "1{,}024": 1024, r"1\,024": 1024, "1 024": 1024, r"12\!,345": 12345, "-5": -5, "\u22125": -5}
+GROUPED = {"1,024": 1024, "1{,}024": 1024, r"1\,024": 1024, "1 024": 1024, r"12\!,345": 12345}
+GROUPED |= {"-5": -5, "\u22125": -5}
 
 
 @pytest.mark.parametrize(("text", "value"), [*((text, 42) for text in PLAIN), *GROUPED.items()])
@@ -150,7 +152,8 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         AIMETask(None, None, 0)  # type: ignore[arg-type]
 
 
-FORMS = ["{}", "({})", "Answer: {}", "**Answer**: {}", "**Answer: {}**", "answer: ({})", "Answer: ${}$", "Answer: `{}`"]
+FORMS = ["{}", "({})", "Answer: {}", "**Answer**: {}", "**Answer: {}**", "answer: ({})"]
+FORMS += ["Answer: ${}$", "Answer: `{}`"]
 FORMS += [
     r"Answer: \text{{{}}}",
     r"\boxed{{\textbf{{({})}}}}",
@@ -158,7 +161,8 @@ FORMS += [
     r"\boxed{{\text{{Option {}}}}}",
     "Answer: [{}]",
 ]
-FORMS += ["The correct answer is ({}).", "The answer is: {}", "So the answer must be {}.", "### Final Answer\n\n**{}**"]
+FORMS += ["The correct answer is ({}).", "The answer is: {}", "So the answer must be {}."]
+FORMS += ["### Final Answer\n\n**{}**"]
 FORMS += [
     "the correct option is **{}**",
     "Answer: {}) text of it",
@@ -223,7 +227,7 @@ SOLVED = [
     r"$6 \times 4 \times 1$",
     r"\(6 \cdot 4 \div 1\)",
     "(6)(4)(1)",
-]  # noqa: RUF001
+]
 SOLVED += [
     "\uff086*4\uff09*1",
     "6 x 4 x 1",
@@ -234,14 +238,15 @@ SOLVED += [
     "`6*4*1`",
     r"\boxed{6*4*1}",
     "[6*4]/1",
-]  # noqa: RUF001
+]
 SOLVED += [
     "Expression: 6*4*1",
     r"\frac{6 \times 4}{1}",
     r"\left(6 \times 4\right) \div 1 = 24",
     "(6 * 4) * 1 = 24 * 1 = 24",
 ]
-OTHERWISE = {"6*4": "wrong numbers", "6*4*1*1": "wrong numbers", "6*4/1 + 0": "wrong numbers", "6+4+1": "wrong value"}
+OTHERWISE = {"6*4": "wrong numbers", "6*4*1*1": "wrong numbers", "6*4/1 + 0": "wrong numbers"}
+OTHERWISE |= {"6+4+1": "wrong value"}
 OTHERWISE |= {"6**4*1": "malformed", "6²*4*1": "malformed", "6 4 1": "malformed", "6*4=24\n24*1=24": "malformed"}
 OTHERWISE |= {"6/(1-1)": "division by zero", "": "malformed", "9" * 600: "malformed", "(" * 300: "malformed"}
 
@@ -249,7 +254,7 @@ OTHERWISE |= {"6/(1-1)": "division by zero", "": "malformed", "9" * 600: "malfor
 @pytest.mark.parametrize(("text", "outcome"), [*((text, "solved") for text in SOLVED), *OTHERWISE.items()])
 def test_arithmetic_of_chat_models(text: str, outcome: str) -> None:
     task = CountdownTask(3, 1, 0, chat=True)
-    item = Item("x", "", Problem((6, 4, 1), 1 if "−" in text else 24))  # noqa: RUF001
+    item = Item("x", "", Problem((6, 4, 1), 1 if "−" in text else 24))
     assert task.judge(item, f"<think><answer>0</answer></think> <answer>{text}</answer>").outcome == outcome
     assert task.judge(item, f"<answer>{text}").outcome == "no answer"
 

@@ -9,7 +9,7 @@ _MARK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _BRACE = re.compile(r"\\[\\{}]|\\(?:boxed|fbox)\s*(?:\{|(?=[0-9]))|[{}]")
 _DIGITS = re.compile(r"[0-9]+")
 # What stands for an ASCII character: full-width forms, blanks, dashes, quotes. NFKC would turn a square into a digit.
-_ASCII = {
+_ASCII: dict[int, str | int | None] = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
     **dict.fromkeys([0xA0, 0x2009, 0x202F, 0x3000], " "),
     **dict.fromkeys([*range(0x2010, 0x2016), 0x2212, 0xFE63], "-"),
@@ -31,7 +31,7 @@ def parts(text: str) -> tuple[str, str]:
 
     A first </think> without its <think> closes a block that the prompt opened.
     """
-    said, thought = [], []
+    said, thought = list[str](), list[str]()
     marks = list(_MARK.finditer(text))
     thinking, start = bool(marks) and bool(marks[0][1]), 0
     for mark in marks:
