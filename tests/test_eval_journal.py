@@ -102,7 +102,7 @@ def test_what_is_no_results_file_is_never_cut(path: Path) -> None:
     for content in (b"my notes", b'{"kind"', b'{"kind":"mine"', b"\x08\0\0\0\0\0\0\0{}", b"a\nb"):
         path.write_bytes(content)
         if not b'{"kind":"moi-eval",'.startswith(content):
-            with pytest.raises(ValueError, match="is not a results file of moi eval|is not valid JSON"):
+            with pytest.raises(ValueError, match=r"is not a results file of moi eval|is not valid JSON"):
                 Journal.open(path, SETTINGS, {})
             assert path.read_bytes() == content
 
