@@ -22,7 +22,7 @@ check: $(VENV)/.test
 
 # An engine that is not installed is a row with its reason; the report is written even if one fails.
 bench: $(VENV)/.bench
-	@mkdir -p bench && rm -f bench/*.json bench/*.jsonl bench/report.html
+	@mkdir -p bench && rm -f bench/op.json bench/engines.json bench/countdown.jsonl bench/report.html
 	@status=0; set -x; \
 	$(BIN)/moi bench op --suite laptop --repeats 20 --out bench/op.json || status=$$?; \
 	$(BIN)/moi bench engines --suite laptop --out bench/engines.json || status=$$?; \
@@ -55,6 +55,6 @@ $(VENV)/.bench: $(VENV)/.demo
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo $(HOSTS)
-	$(PIP) --editable '.[engine,cpu,triton,onnx,tensorrt-rtx,test,check]'
+	$(PIP) --editable '.[engine,cpu,triton,onnx,eval,tensorrt-rtx,test,check]'
 	$(PIP) --no-deps $(HOSTS:%=--requirement %)
 	@touch $@

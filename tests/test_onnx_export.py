@@ -26,7 +26,6 @@ from moi_engines.commands import export as command
 from moi_engines.onnx_engine import ONNXEngine
 from moi_engines.onnx_export import export
 from moi_onnx.exporter import to_onnx
-from moi_onnx.folder import whole_folder
 from moi_onnx.manifest import read_manifest
 from moi_onnx.options import ExportOptions
 
@@ -81,40 +80,33 @@ def test_the_self_check_reports(
 
 def test_a_full_folder_needs_force(folder: Path) -> None:
     before = (folder / "moi_config.json").read_bytes()
-    with pytest.raises(FileExistsError, match="is not empty; --force replaces it"):
+    with pytest.raises(FileExistsError, match="is not empty; --force replaces a folder that moi wrote"):
         run("--model", folder.parent / "model", "--out", folder)
     assert (folder / "moi_config.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-@pytest.mark.parametrize("existing", [True, False])
-def test_an_interrupted_export_leaves_everything_as_it_was(
-    tmp_path: Path, error: type[BaseException], existing: bool
-) -> None:
-    target = tmp_path / "out"
-    if existing:
-        target.mkdir()
-        (target / "old").write_text("old")
-
-    def fail() -> None:
-        with whole_folder(target, force=True) as draft:
-            (draft / "model.onnx").write_text("half")
-            raise error
-
-    with pytest.raises(error):
-        fail()
-    assert [path.name for path in tmp_path.iterdir()] == (["out"] if existing else [])
-    assert not existing or (target / "old").read_text() == "old"
+def test_an_export_is_replaced_by_force_and_nothing_else_is(copy: Path, folder: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(folder.parent / "model", tmp_path / "model"))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    (tmp_path / "link").symlink_to(model)
+    argv = ("--max-length", "32", "--skip-check", "--force")
+    for out in (model, tmp_path / "link", tmp_path, copy / ".." / "model", model / "config.json"):
+        with pytest.raises((OSError, ValueError), match=r"is or holds|is not a folder"):
+            run("--model", model, "--out", out, *argv)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert run("--model", model, "--out", copy, *argv) == 0
+    assert read_manifest(copy)[1].max_length == 32
+    (copy / "model.engine").write_bytes(b"x")
+    with pytest.raises(FileExistsError, match=r"holds what moi did not write \(model.engine\)"):
+        run("--model", model, "--out", copy, *argv)
+    assert all(path.read_bytes() == content for path, content in before.items() if path.is_relative_to(model))
 
 
-def test_force_replaces_the_whole_folder(tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    target.mkdir()
-    (target / "old").write_text("old")
-    with whole_folder(target, force=True) as draft:
-        (draft / "new").write_text("new")
-    assert [path.name for path in target.iterdir()] == ["new"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+def test_the_current_folder_may_be_the_target(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("--model", folder.parent / "model", "--out", ".", "--max-length", "32", "--skip-check") == 0
+    assert read_manifest(Path.cwd())[1].max_length == 32
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_failed_self_check_writes_nothing(tmp_path: Path, folder: Path) -> None:

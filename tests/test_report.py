@@ -215,7 +215,7 @@ def test_bad_markers_are_refused(
         ("r.json", '[{"schema": 2, "kind": "op"}]', "row 0 has schema=2; this version reads 1"),
         ("r.json", '[{"schema": 1, "kind": "gpu"}]', "row 0 has kind='gpu'; allowed: op, engine, serve"),
         ("r.json", '[{"schema": 1, "what": "x"}]', "row 0 has what='x'; allowed: decode throughput, host time per"),
-        ("r.json", '[{"schema": 1, "measure": "decode"}]', "row 0 has no kind; allowed: op, engine, serve"),
+        ("r.json", '[{"schema": 1, "seconds": 1}]', "row 0 has no kind; allowed: op, engine, serve"),
         ("r.json", "[]", "holds no rows"),
         ("r.json", "", "is not valid JSON, it may be cut short"),
         ("r.json", '[{"schema": 1, "kind": "op"}]', "row 0 lacks 'device'"),
@@ -226,7 +226,8 @@ def test_bad_markers_are_refused(
             "line 1 lacks 'device'",
         ),
         ("r.jsonl", '{"kind": "moi-eval", "schema": 9}\n', "has schema=9; this version reads 1"),
-        ("r.jsonl", '{"kind": "moi-ev', "has no header line"),
+        ("r.jsonl", '{"kind":"moi-ev', "has no header line"),
+        ("r.jsonl", "notes", "is not a results file of moi eval: it does not begin with a header line"),
     ],
 )
 def test_files_that_are_no_results_are_refused(

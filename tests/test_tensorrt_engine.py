@@ -7,6 +7,7 @@ compiled step alike is for `moi selftest --backend tensorrt` on a machine that h
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ from moi_engines.torch_engine import TorchEngine
 from moi_tensorrt import loading
 from moi_tensorrt.network import DECODE, PREFILL
 from moi_tensorrt.runtimes import RUNTIMES
-from moi_tensorrt.sidecar import Profile, Sidecar, file_hash, read_sidecar, sidecar_path, source_hash
+from moi_tensorrt.sidecar import Profile, Sidecar, read_sidecar, sidecar_path, source_hash, write_engine
 
 PROMPTS = ["abc", "the quick brown fox", [9, 8, 7, 6, 5], "z"]
 MIXED = [MoIConfig(), MoIConfig(policy="token"), MoIConfig(beta=0.25), MoIConfig(policy="direct")]
@@ -110,8 +111,7 @@ def test_the_export_limits_are_the_engines(folders: tuple[Path, Path]) -> None:
 @pytest.fixture
 def compiled(folders: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path, Sidecar]:
     """A made-up engine file with a sidecar that fits it."""
-    engine = tmp_path / "model.engine"
-    engine.write_bytes(b"not really an engine")
+    engine, data = tmp_path / "model.engine", b"not really an engine"
     sidecar = Sidecar(
         "tensorrt-rtx",
         "1.7.1.116",
@@ -120,9 +120,9 @@ def compiled(folders: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path, Si
         {},
         None,
         source_hash(folders[1]),
-        file_hash(engine),
+        hashlib.sha256(data).hexdigest(),
     )
-    sidecar.write(engine)
+    write_engine(engine, data, sidecar)
     return engine, folders[1], sidecar
 
 

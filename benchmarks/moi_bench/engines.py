@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """1 if an engine is wrong, fails, or was asked for by name and is not available."""
     names, cases = _names(args.engine), choose(args)
-    prepare(args.out)
+    prepare(args.out, "engine")
     rows = list[Row]()
     for row in measure(names, cases, args.repeats, args.threads):
         rows.append(row)

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """1 if the server cannot run, gives wrong tokens or loses a request."""
     cases = _cases(args)
-    prepare(args.out)
+    prepare(args.out, "serve")
     rows = list(measure(cases, args.rounds, args.sglang))
     write(args.out, rows)
     found = serve_table(rows)

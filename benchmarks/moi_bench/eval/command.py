@@ -15,8 +15,8 @@ from moi_bench import fits
 from moi_bench.eval import arms as grid
 from moi_bench.eval import journal, progress, summary
 from moi_bench.eval.countdown_task import CountdownTask
-from moi_bench.eval.export import write_generations
-from moi_bench.eval.files import FILE_TASKS
+from moi_bench.eval.export import check_generations, write_generations
+from moi_bench.eval.files import FILE_TASKS, LiveCodeBenchTask
 from moi_bench.eval.runner import SELF_BATCHING, Plan, run_missing
 from moi_bench.eval.tasks import Task
 from moi_bench.rows import environment
@@ -72,12 +72,15 @@ def _add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decodes what --out lacks and prints the table of the whole file."""
     _check(args)
+    journal.check(args.out)
     torch.set_num_threads(args.threads)
     folder = _folder(args)
     chat = _chat(args.prompt, load_tokenizer(folder))
     plan = _plan(args, chat)
     where = {key: getattr(args, key) or "auto" for key in ("device", "dtype")}
     device = torch.device("cuda" if torch.cuda.is_available() and where["device"] != "cpu" else "cpu")
+    if args.task == LiveCodeBenchTask.name:
+        check_generations(args.out, [arm.label for arm in plan.arms])
     settings = _settings(args, plan, folder, where, chat)
     book = journal.Journal.open(args.out, settings, environment(device))
     try:
@@ -96,14 +99,30 @@ def _decode(args: argparse.Namespace, plan: Plan, folder: Path, book: journal.Jo
     def prompt(text: str) -> Prompt:
         return chat_prompt(engine.tokenizer, text).ids if chat else text
 
+    _check_positions(engine, [prompt(item.prompt) for item in plan.task.items], plan.max_new_tokens)
     with progress.shown(plan.total, len(book.samples), args.out) as tick:
         run_missing(engine, prompt, plan, book, tick)
+
+
+def _check_positions(engine: Any, prompts: list[str], new_tokens: int) -> None:
+    """ValueError for the first problem that cannot be decoded to its end, before hours went into the others."""
+    positions = getattr(getattr(engine, "limits", None), "positions", None)
+    if positions is None:
+        return
+    for index, text in enumerate(prompts):
+        count = len(engine.tokenizer(text, verbose=False)["input_ids"])
+        if count + new_tokens > positions:
+            raise ValueError(
+                f"problem {index} has {count} tokens and --max-new-tokens is {new_tokens}; "
+                f"the model has {positions} positions"
+            )
 
 
 def report(out: Path, plan: Plan, *, as_json: bool) -> int:
     """Print what the file says; 0 if it is complete."""
     contents = journal.load(out)
-    assert contents.header is not None
+    if contents.header is None:
+        raise ValueError(f"{out} holds no sample")
     settings = contents.header["settings"]
     rows, baseline = summary.summarise(settings, contents.samples), plan.task.baseline(plan.max_new_tokens)
     if as_json:

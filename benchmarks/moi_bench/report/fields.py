@@ -18,6 +18,7 @@ _TEXTS: dict[str, list[str]] = {
     "serve": ["engine", "status", "case.name", "case.model"],
     "sglang": ["shape"],
     "host": ["piece"],
+    "onnx": ["measure"],
 }
 # Above zero, of rows whose status is "ok" or that have none.
 _NUMBERS: dict[str, list[str]] = {
@@ -30,6 +31,7 @@ _NUMBERS: dict[str, list[str]] = {
     "serve": [*(f"case.{key}" for key in ("share", "concurrency", "prompt_words", "new_tokens")), *_SPREADS],
     "sglang": ["batch", "tokens_per_second.plain", "tokens_per_second.moi", "ratio", "ratio_p10", "ratio_p90"],
     "host": ["batch"],
+    "onnx": [],
 }
 # Of engines that were measured beside transformers' generate.
 _BESIDE_TRANSFORMERS = [

@@ -13,7 +13,7 @@ from moi_onnx.options import DEFAULT_CANDIDATES, DTYPES, FUNCTIONS, VARIANTS, Ex
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face model folder")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--force", action="store_true", help="replace a folder that is not empty")
+    parser.add_argument("--force", action="store_true", help="replace a folder that holds an older export alone")
     parser.add_argument("--variant", choices=list(VARIANTS), default="static", help="cache (default: static)")
     parser.add_argument("--max-length", type=int, default=2048, metavar="N", help="positions of the static cache")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from moi import json_text
+from moi.files import check_file, write_file
 from moi_engines import embedded_model
 from moi_engines.commands.doctor import diagnose
 from moi_engines.selfcheck import CHECKS, ISOLATED, Verdict, check_backend, check_isolated
@@ -28,12 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 if every backend asked for ran and generated the torch engine's tokens."""
+    if args.report is not None:
+        check_file(args.report, _is_report, "a report of moi selftest", "--report")
     report = examine(args.backend, args.model or embedded_model())
     text = json_text.dumps(report, indent=2)
     if args.report is not None:
-        args.report.write_text(text + "\n", encoding="utf-8")
+        write_file(args.report, text + "\n", _is_report, "a report of moi selftest", "--report")
     sys.stdout.write(text + "\n" if args.json else summary(report))
     return 0 if report["passed"] else 1
+
+
+def _is_report(path: Path) -> bool:
+    return {"format", "passed", "backends", "versions"} <= set(json.loads(path.read_bytes()))
 
 
 def examine(backends: list[str] | None, model: Path) -> dict[str, Any]:
