@@ -78,6 +78,19 @@ def test_an_ambiguous_embedding() -> None:
         find_embedding(ambiguous, 10)
 
 
+def test_a_model_whose_method_embeds_ids_instead_of_naming_its_embedding() -> None:
+    class Decoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed_tokens = torch.nn.Embedding(9, 2)
+
+        def get_input_embeddings(self, input_ids: torch.Tensor) -> Any:
+            return self.embed_tokens(input_ids)
+
+    decoder = Decoder()
+    assert find_embedding(decoder, 9) is decoder.embed_tokens
+
+
 @pytest.mark.parametrize("name", ["input_embeds", "positional_embed_overrides"])
 def test_inputs_that_are_no_tokens(name: str) -> None:
     given = {"session_params": None, "session_id": None, "input_embeds": None, "positional_embed_overrides": None}
