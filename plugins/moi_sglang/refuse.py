@@ -11,7 +11,7 @@ from moi_sglang.conflicts import CONFLICTS, VARIABLES
 from moi_sglang.contract import TESTED
 from moi_sglang.settings import ServerSettings
 
-_GONE = object()
+_GONE: Any = object()
 
 # Models that look token ids up again inside their layers: a mixture has no id.
 READS_IDS_ELSEWHERE = (
