@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from moi.policies import policy_code
 from moi_sglang.settings import KEY, RequestSettings
-from moi_sglang.tables import NO_GATE, NOT_DUE
+from moi_sglang.tables import NOT_DUE, SlotSettings
+from moi_sglang.thinking import Marks
 
 Rows = npt.NDArray[np.int32]
 
 _PENDING = 64  # tokens; the array starts with room for as many, and doubles
-_TAIL = 8  # tokens at the end of a prompt where a closed thinking block means that there is no thinking to come
 
 
 class TokenRecord(NamedTuple):
@@ -30,25 +30,25 @@ class TokenRecord(NamedTuple):
 class RequestState:
     """A request that mixes, or wants its entropies. Lives on SGLang's `Req` as `req.moi`."""
 
-    __slots__ = ("_length", "_pending", "_rows", "gate", "mixes", "replayed", "settings", "slot_settings")
+    __slots__ = ("_begins_open", "_length", "_pending", "_rows", "marks", "mixes", "replayed", "settings")
 
-    def __init__(self, settings: RequestSettings, gate: int) -> None:
+    def __init__(self, settings: RequestSettings, marks: Marks) -> None:
         self.settings = settings
         self.mixes = settings.mixes
-        self.gate = gate
+        self.marks = marks
         self.replayed = 0
-        with np.errstate(over="ignore"):  # more than float32 holds is as good as infinity
-            beta = int(np.float32(settings.beta).view(np.int32))
-        self.slot_settings = (policy_code(settings.policy), beta, gate)
+        self._begins_open: bool | None = None
         self._pending: list[tuple[Rows, int]] = []
         self._rows: Rows | None = None
         self._length = 0
 
-    def settings_after(self, prompt: Sequence[int], output: Sequence[int]) -> tuple[int, int, int]:
-        """(policy, beta's bits, gate) of its slot; plain once the gate's token has been generated."""
-        policy, beta, gate = self.slot_settings
-        closed = gate != NO_GATE and (gate in output or gate in prompt[-_TAIL:])
-        return (0 if closed else policy, beta, gate)
+    def settings_after(self, prompt: Sequence[int], output: Sequence[int]) -> SlotSettings:
+        """Of its slot, after the tokens of the prompt, which never changes, and those that were generated."""
+        if self._begins_open is None:
+            self._begins_open = self.marks.open_after(prompt, True)
+        policy, beta = policy_code(self.settings.policy), float32_bits(self.settings.beta)
+        is_open = self.marks.open_after(output, self._begins_open)
+        return SlotSettings(policy if is_open else 0, beta, self.marks.end, self.marks.start, policy)
 
     def append(self, rows: Rows, index: int) -> None:
         """Row `index` of a sampled batch [B,W], which is kept until the next copy: cheaper than a copy each step."""
@@ -74,7 +74,10 @@ class RequestState:
         self._pending.clear()
 
 
-PLAIN = (0, 0, NO_GATE)
+def float32_bits(value: float) -> int:
+    """As int32; more than float32 holds is as good as infinity."""
+    with np.errstate(over="ignore"):
+        return int(np.float32(value).view(np.int32))
 
 
 def state_of(req: Any) -> RequestState | None:

@@ -11,7 +11,7 @@ then position -1: a slot that nothing was written to decodes plainly, as do SGLa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,14 +22,34 @@ NOT_DUE = -1
 NO_GATE = -1
 
 
+class SlotSettings(NamedTuple):
+    """What the tables of a slot are set to. beta: the bits of a float32."""
+
+    policy: int = 0
+    beta: int = 0
+    gate: int = NO_GATE
+    reopens: int = NO_GATE
+    resumes: int = 0
+
+
 @dataclass(frozen=True)
 class Tables:
-    """mixtures int32 [R,W]; beta float32 [R]; policy int32 [R], code 0 is plain; gate int32 [R], a token id or -1."""
+    """What is due for each slot, and how it decodes.
+
+    mixtures  int32 [R,W]
+    beta      float32 [R]
+    policy    int32 [R], of the next token: code 0 is plain
+    gate      int32 [R], the id of the token that ends mixing, or -1
+    reopens   int32 [R], the id of the token that lets it begin again, or -1
+    resumes   int32 [R], the policy that it begins again with
+    """
 
     mixtures: Tensor
     beta: Tensor
     policy: Tensor
     gate: Tensor
+    reopens: Tensor
+    resumes: Tensor
 
     @classmethod
     def allocate(cls, slots: int, top_k: int, device: Any) -> Tables:
@@ -40,14 +60,18 @@ class Tables:
             torch.zeros(slots, device=device),
             torch.zeros(slots, dtype=torch.int32, device=device),
             torch.full((slots,), NO_GATE, dtype=torch.int32, device=device),
+            torch.full((slots,), NO_GATE, dtype=torch.int32, device=device),
+            torch.zeros(slots, dtype=torch.int32, device=device),
         )
 
     def configure(self, slots: Tensor, settings: Tensor) -> None:
-        """Settings int32 [n,3] (policy, beta's float32 bits, gate) for these slots, which forget their mixtures."""
+        """SlotSettings int32 [n,5] for these slots, which forget their mixtures."""
         self.forget(slots)
         self.policy.index_copy_(0, slots, settings[:, 0])
         self.beta.index_copy_(0, slots, settings[:, 1].view(torch.float32))
         self.gate.index_copy_(0, slots, settings[:, 2])
+        self.reopens.index_copy_(0, slots, settings[:, 3])
+        self.resumes.index_copy_(0, slots, settings[:, 4])
 
     def forget(self, slots: Tensor) -> None:
         """No mixture is due for these slots. Their rows keep their ids, which are looked up all the same."""
@@ -55,7 +79,7 @@ class Tables:
 
     @property
     def bytes_per_slot(self) -> int:
-        each = (self.mixtures, self.beta, self.policy, self.gate)
+        each = (self.mixtures, self.beta, self.policy, self.gate, self.reopens, self.resumes)
         return sum(table.stride(0) * table.element_size() for table in each)
 
 
