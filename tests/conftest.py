@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,18 @@ from moi_engines.testing import save_tiny_model
 if not torch.cuda.is_available():  # read by Triton when it is first imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits
+
+# Of all random numbers that tests draw; another one in each run.
+BASE_SEED = int(os.environ.get("MOI_TEST_SEED") or secrets.randbelow(10**6))
+
+
+def pytest_report_header() -> str:
+    return f"MOI_TEST_SEED={BASE_SEED} repeats this run's random numbers"
+
+
+@pytest.fixture(scope="session")
+def base_seed() -> int:
+    return BASE_SEED
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from moi.files import check_file, write_file
 
 FORMAT = 1
@@ -76,13 +78,15 @@ def read_sidecar(engine: Path) -> Sidecar:
 
 def _read(path: Path) -> Sidecar:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_bytes())
         if content.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
-        profile = Profile(**content.pop("profile"))
-        capabilities = tuple(content.pop("capabilities"))
-        return Sidecar(profile=profile, capabilities=capabilities, **content)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return TypeAdapter(Sidecar).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path} is not the sidecar of a MoI engine: {where}: {first['msg']}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not the sidecar of a MoI engine: {error}") from error
 
 

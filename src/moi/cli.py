@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("moi: interrupted", file=sys.stderr)  # noqa: T201
         return 130
     except (ValueError, OSError, RuntimeError, ImportError) as error:
-        print(f"moi {args.command}: error: {error}", file=sys.stderr)  # noqa: T201
+        reason = " ".join(str(error).split())  # names that users give, and libraries, bring line breaks along
+        print(f"moi {args.command}: error: {reason}", file=sys.stderr)  # noqa: T201
         return 2
 
 
