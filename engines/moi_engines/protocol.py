@@ -124,9 +124,11 @@ class Engine(Protocol):
     prompts are texts or lists of token ids. sampling and moi are one setting for all rows or one per row;
     rows of a call share K, entropy and prior. noise[row][step] in [0,1) replaces the seeds, so that
     engines can be compared token by token. Both methods raise ValueError for bad input before any work.
+    tokenizer is the model's, of transformers.
     """
 
     name: str
+    tokenizer: Any
 
     def stream(
         self,

@@ -73,9 +73,9 @@ class TensorRTEngine(RowEngine):
             noise = [next(row.noise, 0.0) for row in rows]
             out = self._decided(batch, batch.step(noise), rows, noise)
             chosen = zip(rows, out.token, out.entropy, out.intervention, strict=True)
-            for i, (row, *values) in enumerate(chosen):
+            for i, (row, token, entropy, intervention) in enumerate(chosen):
                 if row.finish_reason is None:
-                    yield row.push(*values)
+                    yield row.push(token, entropy, intervention)
                     if row.finish_reason is not None:
                         batch.finish(i)
             alive = [i for i, row in enumerate(rows) if row.finish_reason is None]

@@ -104,13 +104,13 @@ def _decode(args: argparse.Namespace, plan: Plan, folder: Path, book: journal.Jo
         run_missing(engine, prompt, plan, book, tick)
 
 
-def _check_positions(engine: Any, prompts: list[str], new_tokens: int) -> None:
+def _check_positions(engine: Any, prompts: list[Prompt], new_tokens: int) -> None:
     """ValueError for the first problem that cannot be decoded to its end, before hours went into the others."""
     positions = getattr(getattr(engine, "limits", None), "positions", None)
     if positions is None:
         return
-    for index, text in enumerate(prompts):
-        count = len(engine.tokenizer(text, verbose=False)["input_ids"])
+    for index, given in enumerate(prompts):
+        count = len(engine.tokenizer(given, verbose=False)["input_ids"] if isinstance(given, str) else given)
         if count + new_tokens > positions:
             raise ValueError(
                 f"problem {index} has {count} tokens and --max-new-tokens is {new_tokens}; "
