@@ -125,7 +125,8 @@ def test_a_wrong_engine_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(worker, "_time", lambda *_: pytest.fail("timed"))
     (row,) = worker.measure("torch", [TINY], 1, tmp_path)
     assert row["status"] == "wrong"
-    assert "tokens equal the torch engine's, 100% required" in row["reason"]
+    assert "not as the torch engine decodes: " in row["reason"]
+    assert "row 0, step " in row["reason"]
     assert row["ratio"] is None
 
 

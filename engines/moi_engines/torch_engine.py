@@ -122,7 +122,7 @@ class TorchEngine(RowEngine):
 
     @torch.inference_mode()
     def _forward(self, x: Tensor, place: _Place, cache: Any) -> Tensor:
-        """Logits float32 [B,V] after the last of the inputs x [B,T,D]."""
+        """Logits [B,V], float32 or the model's float64, after the last of the inputs x [B,T,D]."""
         out = self.checkpoint.model(
             inputs_embeds=x,
             attention_mask=place.mask,
@@ -131,15 +131,14 @@ class TorchEngine(RowEngine):
             use_cache=True,
             **self._last_only,
         )
-        logits: Tensor = out.logits[:, -1].float()
-        return logits
+        logits: Tensor = out.logits[:, -1]
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     @torch.inference_mode()
     def _choose(self, logits: Tensor, rows: list[Row], settings: _Settings) -> tuple[Tensor, Mixture]:
-        noise = torch.tensor([next(row.noise, 0.0) for row in rows], dtype=torch.float32, device=self.device)
-        token = sample(logits, settings.sampling, noise)
+        token = self._sample(logits, rows, settings)
         mixture = mix(
-            logits,
+            logits.float(),
             token,
             rows[0].moi,
             beta=settings.beta,
@@ -148,6 +147,11 @@ class TorchEngine(RowEngine):
             implementation=self.implementation,
         )
         return token, mixture
+
+    def _sample(self, logits: Tensor, rows: list[Row], settings: _Settings) -> Tensor:
+        """Token ids int64 [B]; `moi_engines.parity_reference` follows given ones here instead."""
+        noise = torch.tensor([next(row.noise, 0.0) for row in rows], dtype=torch.float32, device=self.device)
+        return sample(logits, settings.sampling, noise)
 
     def _embed_prompts(self, rows: list[Row]) -> tuple[Tensor, _Place]:
         """Left-padded prompt embeddings [B,T,D] and their place."""
