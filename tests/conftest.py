@@ -13,6 +13,7 @@ from moi_engines.testing import save_tiny_model
 
 if not torch.cuda.is_available():  # read by Triton when it is first imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when huggingface_hub is first imported
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits
 
 

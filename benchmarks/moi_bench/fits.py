@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from moi_engines.model_source import model_name
+
 _WIDTH = {"float32": 4, "float16": 2, "bfloat16": 2}
 _ENDS = 1 << 16
 
@@ -23,7 +25,7 @@ def identity(folder: Path) -> dict[str, str]:
             digest.update(file.read(_ENDS))
             file.seek(max(0, path.stat().st_size - _ENDS))
             digest.update(file.read())
-    return {"name": folder.resolve().name, "digest": digest.hexdigest()[:16]}
+    return {"name": model_name(folder), "digest": digest.hexdigest()[:16]}
 
 
 def parameters(folder: Path) -> int:
@@ -53,7 +55,7 @@ def free_bytes(device: str) -> int | None:
 
 def check_fits(folder: Path, device: str = "auto", dtype: str = "auto") -> None:
     """ValueError if the weights in a folder alone exceed the memory that is free."""
-    check_size(folder.name, parameters(folder), device, dtype)
+    check_size(model_name(folder), parameters(folder), device, dtype)
 
 
 def check_size(name: str, count: float, device: str = "auto", dtype: str = "auto") -> None:
