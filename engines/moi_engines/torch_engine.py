@@ -102,7 +102,10 @@ class TorchEngine(RowEngine):
                 rows = [rows[i] for i in alive]
 
     def _forward(self, x: Tensor, mask: Tensor, cache: Any) -> Tensor:
-        """Logits float32 [B,V] after the last of the inputs x [B,T,D]; mask [B,past+T] is 1 where a token is."""
+        """Logits [B,V], float32 or the model's float64, after the last of the inputs x [B,T,D].
+
+        mask [B,past+T] is 1 where a token is.
+        """
         positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -x.shape[1] :]
         with torch.inference_mode():
             out = self.checkpoint.model(
@@ -113,14 +116,13 @@ class TorchEngine(RowEngine):
                 use_cache=True,
                 **self._last_only,
             )
-        logits: Tensor = out.logits[:, -1].float()
-        return logits
+        logits: Tensor = out.logits[:, -1]
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _choose(self, logits: Tensor, rows: list[Row], settings: _Settings) -> tuple[Tensor, Mixture]:
-        noise = torch.tensor([next(row.noise, 0.0) for row in rows], dtype=torch.float32, device=self.device)
-        token = sample(logits, settings.sampling, noise)
+        token = self._sample(logits, rows, settings)
         mixture = mix(
-            logits,
+            logits.float(),
             token,
             rows[0].moi,
             beta=settings.beta,
@@ -129,6 +131,11 @@ class TorchEngine(RowEngine):
             implementation=self.implementation,
         )
         return token, mixture
+
+    def _sample(self, logits: Tensor, rows: list[Row], settings: _Settings) -> Tensor:
+        """Token ids int64 [B]; `moi_engines.parity_reference` follows given ones here instead."""
+        noise = torch.tensor([next(row.noise, 0.0) for row in rows], dtype=torch.float32, device=self.device)
+        return sample(logits, settings.sampling, noise)
 
     def _embed_prompts(self, rows: list[Row]) -> tuple[Tensor, Tensor]:
         """Left-padded prompt embeddings [B,T,D] and mask int64 [B,T]."""
