@@ -36,10 +36,15 @@ class Tolerance:
 
 
 TOLERANCES = {
-    "float32": Tolerance(1e-4, 2e-3, 2e-3, 3e-6),
-    "float16": Tolerance(5e-2, 5e-2, 5e-2, 2e-3),
-    "bfloat16": Tolerance(0.3, 0.2, 0.2, 1e-2),
-    "int4": Tolerance(0.3, 0.2, 0.2, 1e-2),
+    # Float32 tokens of random and trained models were found at margin 0 and measures within 4e-4 (a swap of two
+    # candidates that tie at rank K); the smallest planted mistakes reach 1e-3 in the margin.
+    "float32": Tolerance(1e-4, 1e-3, 1e-3, rounding=3e-6),
+    # A unit in the last place is 1e-3: of logits around 10 that is 1e-2, a few layers make it several times as much.
+    "float16": Tolerance(5e-2, 5e-2, 5e-2, rounding=4e-3),
+    # Eight times float16's.
+    "bfloat16": Tolerance(0.3, 0.3, 0.3, rounding=2e-2),
+    # The reference has the same int4 weights, but ONNX Runtime rounds what it multiplies them with to 8 bits.
+    "int4": Tolerance(0.5, 0.6, 0.6, rounding=3e-2),
 }
 FLOAT32 = TOLERANCES["float32"]
 
@@ -105,7 +110,7 @@ class Parity:
     @property
     def agrees(self) -> bool:
         """Whether nothing departs, and enough was judged to say so."""
-        return not self.departures and 2 * self.judged >= self.tokens
+        return not self.departures and 3 * self.judged >= self.tokens
 
     @property
     def reason(self) -> str | None:
@@ -133,7 +138,7 @@ def judge(
     rows = (cases.prompts, cases.sampling, cases.moi, known)
     for step in reference.follow(*rows, rounding=tolerance.rounding, noise=cases.noise):
         row, at = step.event.row, ends[step.event.row][0]
-        if step.drift <= tolerance.margin:
+        if step.drift <= tolerance.margin / 2:
             parity.judged += 1
             _judge_token(parity, step, at, cases, tolerance)
             _judge_measures(parity, step, at, outputs[row], tolerance)

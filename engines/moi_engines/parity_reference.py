@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from moi import MoIConfig
+from moi_engines.parity_types import round_to_int4
 from moi_engines.protocol import Prompt, SamplingParams, TokenEvent
 from moi_engines.request import Row
 from moi_engines.torch_engine import TorchEngine
@@ -40,18 +41,21 @@ class Step(NamedTuple):
 class Reference(TorchEngine):
     """Decodes along given tokens, in float64 up to FLOAT64_PARAMETERS parameters and in float32 beyond.
 
-    weights  type that the weights are rounded to first: the type of the backend that is judged, whose
-             arithmetic is in question, not its weights
+    weights  "float32", "float16", "bfloat16" or "int4", what the weights are rounded to first: those of the
+             backend that is judged, whose arithmetic is in question and not its weights
 
-    The op's own arithmetic is float32 by definition, and so is what transformers computes in float32
+    It stays on the CPU, beside whatever a backend keeps on a GPU. The op's own arithmetic is float32 by definition, and so is what transformers computes in float32
     whatever the model's type (norms, rotary angles).
     """
 
     name = "torch, teacher-forced"
 
-    def __init__(self, model: str | Path, *, device: str = "cpu", weights: str = "float32") -> None:
-        super().__init__(model, device=device, dtype=weights, batch_size=_BATCH, implementation="reference")
+    def __init__(self, model: str | Path, *, weights: str = "float32") -> None:
+        dtype = "float32" if weights == "int4" else weights
+        super().__init__(model, device="cpu", dtype=dtype, batch_size=_BATCH, implementation="reference")
         decoder = self.checkpoint.model
+        if weights == "int4":
+            round_to_int4(decoder, self.checkpoint.table)
         wide = sum(tensor.numel() for tensor in decoder.parameters()) <= FLOAT64_PARAMETERS
         decoder.to(torch.float64 if wide else torch.float32)
 

@@ -1,21 +1,24 @@
 """The torch engine on pretrained models, and transformers' own generate beside it."""
 
+import pytest
 import torch
 
 from moi_engines import SamplingParams
+
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_every_token_is_one_the_reference_would_choose(real, telling):
     for cases in (real.greedy, real.sampled):
         outputs = real.expected[id(cases)]
         real.judge(cases, outputs, range(len(outputs)))
-        telling(outputs)
+        telling(cases, outputs)
 
 
 def test_plain_rows_are_those_of_transformers_generate(real, output):
     model, tokenizer = real.engine.checkpoint.model, real.engine.tokenizer
     outputs = list(real.expected[id(real.greedy)])
-    for row, prompt in enumerate(real.prompts):
+    for row, prompt in enumerate(real.prompts[::2]):
         with torch.inference_mode():
             ids = torch.tensor([prompt])
             found = model.generate(
@@ -32,9 +35,8 @@ def test_plain_rows_are_those_of_transformers_generate(real, output):
 
 
 def test_mixing_changes_what_is_generated(real):
-    outputs = real.expected[id(real.greedy)]
-    half = len(outputs) // 2
-    assert [out.token_ids for out in outputs[:half]] != [out.token_ids for out in outputs[half:]]
+    plain, mixed = real.expected[id(real.greedy)][:2], real.expected[id(real.greedy)][2:]
+    assert [out.token_ids for out in plain] != [out.token_ids for out in mixed[::2]]
 
 
 def test_streamed_text_is_the_decoding_of_its_ids(real):

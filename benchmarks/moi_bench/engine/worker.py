@@ -24,11 +24,12 @@ from moi_bench.engine.cases import EMBEDDED, LARGEST_ON_DISK, SHAPES, EngineCase
 from moi_bench.fits import check_fits
 from moi_bench.rows import Row
 from moi_bench.timer import summarise
-from moi_engines import Engine, SamplingParams, load_engine
+from moi_engines import Engine, SamplingParams
+from moi_engines.parity import TOLERANCES, Cases, judge
+from moi_engines.parity_reference import Reference
+from moi_engines.parity_types import types_here
 
 CHECK_TOKENS, CHECK_PROMPT = 12, 16
-# Near ties turn in half precision: there this share of tokens must come before the rows' first differences.
-NARROW_SHARE = 0.75
 # As people serve reasoning models. Without top-k the noise picks among all ids of a flat random model, whose
 # cumulative sums differ by less than float32 resolves.
 TEMPERATURE, TOP_P, TOP_K = 0.8, 0.95, 50
@@ -86,7 +87,10 @@ def _make(name: str, cases: list[EngineCase], positions: int, scratch: Path) -> 
 
 
 def check(model: Path, engine: Engine) -> None:
-    """AssertionError unless the engine generates the torch engine's tokens; dummy weights cannot say."""
+    """AssertionError unless the engine decodes as the torch engine does (`moi_engines.parity`).
+
+    Dummy weights cannot say.
+    """
     if not any(model.glob("*.safetensors")):
         return
     prompts = _prompts(4, CHECK_PROMPT, model)
@@ -98,15 +102,12 @@ def check(model: Path, engine: Engine) -> None:
         )
         for row in range(len(prompts))
     ]
-    expected = load_engine("torch", model, batch_size=1).generate(prompts, sampling, moi)
     found = engine.generate(prompts, sampling, moi)
-    agree = 0
-    for mine, theirs in zip(found, expected, strict=True):
-        pairs = zip(mine.token_ids, theirs.token_ids, strict=False)
-        agree += next((i for i, (a, b) in enumerate(pairs) if a != b), CHECK_TOKENS)
-    share = agree / (CHECK_TOKENS * len(prompts))
-    required = NARROW_SHARE if torch.cuda.is_available() else 1.0
-    assert share >= required, f"{share:.0%} of tokens equal the torch engine's, {required:.0%} required"
+    types = types_here(engine.name, model)
+    parity = judge(
+        Reference(model, weights=types.weights), Cases(prompts, sampling, moi), found, TOLERANCES[types.arithmetic]
+    )
+    assert parity.agrees, f"not as the torch engine decodes: {parity}"
     assert found[0].mean_intervention > 0, "mixed rows report no intervention: MoI did nothing"
     assert found[1].mean_intervention == 0, "plain rows were mixed"
 

@@ -1,4 +1,4 @@
-"""`moi selftest`: on this machine, does each backend generate the tokens of the torch engine?"""
+"""`moi selftest`: on this machine, does each backend decode as the torch engine does?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moi_engines.commands.model_arguments import add_model_arguments, model_fold
 from moi_engines.model_source import model_name
 from moi_engines.selfcheck import CHECKS, ISOLATED, Verdict, check_backend, check_isolated
 
-FORMAT = 1
+FORMAT = 2
 _WIDTH = 160  # of a reason; the report holds all of it
 
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 if every backend asked for ran and generated the torch engine's tokens."""
+    """0 if every backend asked for ran and decodes as the torch engine does, up to rounding."""
     report = examine(args.backend, model_folder(args))
     text = json.dumps(report, indent=2)
     if args.report is not None:
@@ -48,7 +48,7 @@ def examine(backends: list[str] | None, model: Path) -> dict[str, Any]:
     doctor = diagnose()
     return {
         "format": FORMAT,
-        "passed": bool(wanted) and all(v.verdict == "equal" for v in wanted),
+        "passed": bool(wanted) and all(v.verdict == "agrees" for v in wanted),
         "backends": {name: verdict.to_dict() for name, verdict in verdicts.items()},
         "model": model_name(model),
         "versions": doctor["versions"],
@@ -66,7 +66,8 @@ def summary(report: dict[str, Any]) -> str:
 
 
 def _line(name: str, entry: dict[str, Any]) -> str:
-    figures = f"{entry['agree']} of {entry['tokens']} tokens, {entry['seconds']:.1f} s" if entry["tokens"] else ""
+    figures = f"{entry['judged']} of {entry['tokens']} tokens judged, largest margin {entry['margin']:.1g}"
+    figures = f"{figures}, {entry['seconds']:.1f} s" if entry["tokens"] else ""
     reason = entry["reason"] or ""
     if len(reason) > _WIDTH:
         reason = f"{reason[:_WIDTH]}..."
