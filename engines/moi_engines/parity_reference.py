@@ -44,8 +44,8 @@ class Reference(TorchEngine):
     weights  "float32", "float16", "bfloat16" or "int4", what the weights are rounded to first: those of the
              backend that is judged, whose arithmetic is in question and not its weights
 
-    It stays on the CPU, beside whatever a backend keeps on a GPU. The op's own arithmetic is float32 by definition, and so is what transformers computes in float32
-    whatever the model's type (norms, rotary angles).
+    It stays on the CPU, beside whatever a backend keeps on a GPU. The op's own arithmetic is float32 by
+    definition, and so is what transformers computes in float32 whatever the model's type (norms, rotary angles).
     """
 
     name = "torch, teacher-forced"
@@ -74,16 +74,17 @@ class Reference(TorchEngine):
         The event of a row's last step has a finish_reason if the request ends there. Tokens are ids of the
         vocabulary; `rounding` is the relative error of each input of the twins.
         """
-        rows = self._prepare(*map(_twice, (prompts, sampling, moi)), None if noise is None else _twice(noise))
+        given_noise = None if noise is None else _twice(noise)
+        rows = self._prepare(_twice(prompts), _twice(sampling), _twice(moi), given_noise)
         self._tokens, self._position = _twice(tokens), [0] * len(rows)
         self._rounding, self._random = rounding, torch.Generator(self.device).manual_seed(0)
         drift = [0.0] * len(prompts)
         for event in self._decode(rows):
             row, twin = divmod(event.row, 2)
             if not twin:
-                logits, other, own_noise = self._seen[row]
+                logits, other, u = self._seen[row]
                 drift[row] = max(drift[row], _distance(logits, other))
-                yield Step(replace(event, row=row), logits, own_noise, drift[row])
+                yield Step(replace(event, row=row), logits, u, drift[row])
 
     def _sample(self, logits: Tensor, rows: list[Row], settings: Any) -> Tensor:
         """The given tokens; a row that has none left is over."""

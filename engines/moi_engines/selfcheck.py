@@ -135,7 +135,7 @@ def _onnxruntime(model: Path, scratch: Path, cases: Cases) -> Outputs:
     return _generate(load_engine("onnxruntime", _export(model, scratch)), cases)
 
 
-def _tensorrt(name: str, runtime: str) -> Callable[[Path, Path, Cases], Tokens]:
+def _tensorrt(name: str, runtime: str) -> Callable[[Path, Path, Cases], Outputs]:
     def run(model: Path, scratch: Path, cases: Cases) -> Outputs:
         from moi_tensorrt.compile import CompileOptions, compile_engine
 
@@ -155,7 +155,8 @@ def _sglang(model: Path, scratch: Path, cases: Cases) -> Outputs:
 def _tensorrt_llm(model: Path, scratch: Path, cases: Cases) -> Outputs:
     from moi_tensorrt_llm.run import greedy
 
-    return [Output(tokens) for tokens in greedy(model, cases.prompts, cases.moi, NEW_TOKENS)]
+    prompts = [[int(token) for token in prompt] for prompt in cases.prompts]
+    return [Output(tokens) for tokens in greedy(model, prompts, list(cases.moi), NEW_TOKENS)]
 
 
 CHECKS: dict[str, Check] = {
