@@ -37,7 +37,7 @@ def download(
     try:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=_METADATA_SECONDS)
     except HFValidationError as error:
-        raise ValueError(f"model {repo!r} is neither a folder or GGUF file here nor a hub id: {_line(error)}") from None
+        raise ValueError(f"model folder {repo} does not exist, nor is that a hub id: {_line(error)}") from None
     except Exception as error:  # whatever httpx and the hub's client raise
         folder = _cached(repo, revision)
         if folder is None:
@@ -116,7 +116,7 @@ def explain(error: Exception, repo: str, revision: str | None) -> str:
     """What went wrong with a model of the hub and what to do about it, in one line."""
     from huggingface_hub import constants, errors
 
-    name = f"model {repo!r} (no folder here; looked for on the hub)"
+    name = f"model folder {repo} does not exist; on the hub it"
     page = f"{constants.ENDPOINT}/{repo}"
     if isinstance(error, errors.GatedRepoError):
         return f"{name} is gated: accept its licence at {page}, then `hf auth login` or set HF_TOKEN"
@@ -131,8 +131,8 @@ def explain(error: Exception, repo: str, revision: str | None) -> str:
         at = "" if revision is None else f" at revision {revision!r}"
         return f"{name} is not in the cache {where}{at} and HF_HUB_OFFLINE is set: unset it, or name a folder"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{name}: not enough disk: {_line(error)}; HF_HOME moves the cache"
-    return f"{name}: {_reason(error)}"
+        return f"{name} is too large for the disk: {_line(error)}; HF_HOME moves the cache"
+    return f"{name} cannot be had: {_reason(error)}"
 
 
 def _reason(error: Exception) -> str:
