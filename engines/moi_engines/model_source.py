@@ -31,7 +31,8 @@ def resolve_model(model: str | Path, revision: str | None = None, *, say: Say = 
         raise ValueError(f"revision={revision!r} is not allowed; {text} is here, and only hub ids have revisions")
     if not path.exists():
         if isinstance(model, Path) or _only_a_path(text):
-            raise FileNotFoundError(f"model {'file' if path.suffix == '.gguf' else 'folder'} {text} does not exist")
+            shown = text if text.isprintable() else repr(text)
+            raise FileNotFoundError(f"model {'file' if path.suffix == '.gguf' else 'folder'} {shown} does not exist")
         repo, _, gguf = text.partition(":")
         path = download(repo, revision, gguf or None, say)
     return _folder(path, say)
@@ -62,5 +63,5 @@ def _folder(path: Path, say: Say) -> Path:
 
 def _only_a_path(text: str) -> bool:
     """Whether a name cannot be a hub id, so that a slip never leaves this machine."""
-    local = text.startswith((".", "/", "~")) or text.endswith(("/", os.sep)) or "\\" in text
+    local = not text.isprintable() or text.startswith((".", "/", "~")) or text.endswith(("/", os.sep)) or "\\" in text
     return local or text.count("/") > 1 or (text.endswith(".gguf") and ":" not in text)
