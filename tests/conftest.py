@@ -24,6 +24,7 @@ from moi_engines.testing import save_tiny_model
 
 if not torch.cuda.is_available():  # read by Triton when it is first imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when huggingface_hub is first imported
 # Tiny tensors: a second thread only waits.
 torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS", "1")))
 _SEED = int(os.environ.get("MOI_TEST_SEED") or secrets.randbelow(1 << 31))

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from moi_engines.model_source import model_name
+
 _WIDTH = {"float32": 4, "float16": 2, "bfloat16": 2}
 # What decoding depends on; a README or a picture beside it does not change the model.
 _READ = {
@@ -31,7 +33,7 @@ def identity(folder: Path) -> dict[str, str]:
     with ThreadPoolExecutor(4) as pool:
         digests = list(pool.map(_digest, files))
     text = "".join(f"{path.name} {digest}\n" for path, digest in zip(files, digests, strict=True))
-    return {"name": folder.resolve().name, "digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    return {"name": model_name(folder), "digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
 
 def _digest(path: Path) -> str:
@@ -69,7 +71,7 @@ def free_bytes(device: str) -> int | None:
 
 def check_fits(folder: Path, device: str = "auto", dtype: str = "auto") -> None:
     """ValueError if the weights in a folder alone exceed the memory that is free."""
-    check_size(folder.name, parameters(folder), device, dtype)
+    check_size(model_name(folder), parameters(folder), device, dtype)
 
 
 def check_size(name: str, count: float, device: str = "auto", dtype: str = "auto") -> None:

@@ -28,6 +28,8 @@ from moi_bench.text_table import text_table
 from moi_bench.timer import summarise
 from moi_engines import SamplingParams
 from moi_engines.availability import BACKENDS
+from moi_engines.commands.model_arguments import MODEL_HELP, model_folder
+from moi_engines.model_source import model_name
 from moi_engines.parity import TOLERANCES, Cases, Output, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.parity_types import types_here
@@ -53,14 +55,16 @@ class ServeCase:
 
     @property
     def name(self) -> str:
-        return f"{self.model} C={self.concurrency} N={self.requests}"
+        model = self.model if self.model in SHAPES else model_name(Path(self.model))
+        return f"{model} C={self.concurrency} N={self.requests}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     gpu = torch.cuda.is_available()
     parser.add_argument(
-        "--model", default="qwen2.5-1.5b" if gpu else "narrow-32k", help=f"folder, or {', '.join(SHAPES)}"
+        "--model", default="qwen2.5-1.5b" if gpu else "narrow-32k", help=f"{MODEL_HELP}, or {', '.join(SHAPES)}"
     )
+    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub id")
     parser.add_argument("--share", type=float, nargs="+", default=[0.5, 1.0], help="of MoI requests (default: 0.5 1)")
     parser.add_argument("--requests", type=int, help="of each run (default: four times the concurrency, at least 8)")
     parser.add_argument(
@@ -76,6 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """1 if the server cannot run, gives wrong tokens or loses a request."""
+    if args.model not in SHAPES:
+        args.model = str(model_folder(args))
     cases = _cases(args)
     prepare(args.out, "serve")
     rows = list(measure(cases, args.rounds, args.sglang))
@@ -226,8 +232,6 @@ def _cases(args: argparse.Namespace) -> list[ServeCase]:
     for share in args.share:
         if not 0 < share <= 1:
             raise ValueError(f"--share={share:g} is not allowed; it must be in (0, 1], plain is always measured")
-    if args.model not in SHAPES and not Path(args.model).is_dir():
-        raise ValueError(f"model={args.model!r} is neither a folder nor one of {', '.join(SHAPES)}")
     sizes = (args.prompt_words, args.new_tokens)
     return [
         ServeCase(args.model, share, c, args.requests or max(8, 4 * c), *sizes)

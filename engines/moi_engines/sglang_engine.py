@@ -17,6 +17,7 @@ from moi_engines.checkpoint import load_config, load_tokenizer
 from moi_engines.end_tokens import end_ids
 from moi_engines.protocol import FinishReason, TokenEvent
 from moi_engines.request import Limits, Row
+from moi_engines.weights import check_weights
 
 _ON_CPU = {"attention_backend": "torch_native", "disable_cuda_graph": True}
 
@@ -27,10 +28,12 @@ class SGLangEngine(RowEngine):
     SGLang starts with the first call and keeps that call's K, entropy and prior. Its processes are started
     anew from the main script, so a script needs `if __name__ == "__main__":` around its own work.
 
-    model    Hugging Face model folder
-    device   "auto" takes a GPU if there is one
-    dtype    "auto" is float32 on the CPU and the model's own on a GPU
-    options  of `sglang.Engine`, such as tp_size or mem_fraction_static
+    model              folder, hub id or GGUF file
+    revision           branch, tag or commit of a hub id
+    device             "auto" takes a GPU if there is one
+    dtype              "auto" is float32 on the CPU and the model's own on a GPU
+    trust_remote_code  run the Python that a model brings along
+    options            of `sglang.Engine`, such as tp_size or mem_fraction_static
 
     It draws its own random numbers: seeds do not repeat those of other engines, and `noise` raises ValueError.
     """
@@ -38,9 +41,20 @@ class SGLangEngine(RowEngine):
     name = "sglang"
     batch_size = sys.maxsize  # SGLang forms its own batches
 
-    def __init__(self, model: str | Path, *, device: str = "auto", dtype: str = "auto", **options: Any) -> None:
-        self._folder, config = load_config(model)
-        self.tokenizer = load_tokenizer(self._folder)
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+        **options: Any,
+    ) -> None:
+        self._folder, config = load_config(model, revision, trust_remote_code)
+        if options.get("load_format") != "dummy":
+            check_weights(self._folder)
+        self.tokenizer = load_tokenizer(self._folder, trust_remote_code)
         text = config.get_text_config()
         positions = options.get("context_length") or getattr(text, "max_position_embeddings", None)
         self.limits = Limits(text.vocab_size, positions, end_ids(self._folder, config, self.tokenizer))
@@ -49,7 +63,7 @@ class SGLangEngine(RowEngine):
         if device == "cpu":
             options = {**_ON_CPU, **options}
             dtype = "float32" if dtype == "auto" else dtype
-        self._options = {"device": device, "dtype": dtype, **options}
+        self._options = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code, **options}
         self._engine: Any = None
         self._shared: tuple[int, str, str] | None = None
 

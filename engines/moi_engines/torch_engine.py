@@ -66,11 +66,13 @@ class _Place(NamedTuple):
 class TorchEngine(RowEngine):
     """Decodes with transformers. See `moi_engines.protocol.Engine`.
 
-    model           Hugging Face model folder
-    device          "auto" takes a GPU if there is one
-    dtype           "auto" is float32 on the CPU and bfloat16 on a GPU
-    batch_size      rows decoded together
-    implementation  of the op, as `moi.mix`
+    model              folder, hub id or GGUF file
+    revision           branch, tag or commit of a hub id
+    device             "auto" takes a GPU if there is one
+    dtype              "auto" is float32 on the CPU and bfloat16 on a GPU
+    batch_size         rows decoded together
+    implementation     of the op, as `moi.mix`
+    trust_remote_code  run the Python that a model brings along
     """
 
     name = "torch"
@@ -79,17 +81,25 @@ class TorchEngine(RowEngine):
         self,
         model: str | Path,
         *,
+        revision: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
         batch_size: int = 64,
         implementation: str = "auto",
+        trust_remote_code: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is not allowed; batch_size must be an integer >= 1")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        self.checkpoint = load_checkpoint(model, self.device, _dtype(dtype, self.device))
+        self.checkpoint = load_checkpoint(
+            model,
+            self.device,
+            _dtype(dtype, self.device),
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
         self.tokenizer, self.limits = self.checkpoint.tokenizer, self.checkpoint.limits
         self.batch_size = batch_size
         self.implementation = implementation

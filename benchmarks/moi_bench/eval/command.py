@@ -20,13 +20,13 @@ from moi_bench.eval.files import FILE_TASKS, LiveCodeBenchTask
 from moi_bench.eval.runner import SELF_BATCHING, Plan, run_missing
 from moi_bench.eval.tasks import Task
 from moi_bench.rows import environment
-from moi_engines import ENGINES, embedded_model, load_engine
+from moi_engines import ENGINES, load_engine
 from moi_engines.chat import chat_prompt
 from moi_engines.checkpoint import load_config, load_tokenizer
+from moi_engines.commands.model_arguments import READS_MODELS, add_model_arguments, model_folder
 from moi_engines.protocol import Prompt
 
 COUNTDOWN_N = 200
-_TAKES_DEVICE = ("torch", "sglang")  # and a Hugging Face folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_decoding_arguments(parser)
     group = parser.add_argument_group("model")
     group.add_argument("--engine", choices=list(ENGINES), default="torch")
-    group.add_argument("--model", type=Path, help="model folder (default: the embedded Countdown solver)")
+    add_model_arguments(group)
     group.add_argument("--device", help='"auto", "cpu", "cuda", ... (torch and sglang)')
     group.add_argument("--dtype", help='"auto", "float32", "float16" or "bfloat16" (torch and sglang)')
     group.add_argument("--threads", type=int, default=1, help="CPU threads of torch (default: 1)")
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     journal.check(args.out)
     torch.set_num_threads(args.threads)
     folder = _folder(args)
-    chat = _chat(args.prompt, load_tokenizer(folder))
+    chat = _chat(args.prompt, load_tokenizer(folder, bool(args.trust_remote_code)))
     plan = _plan(args, chat)
     where = {key: getattr(args, key) or "auto" for key in ("device", "dtype")}
     device = torch.device("cuda" if torch.cuda.is_available() and where["device"] != "cpu" else "cpu")
@@ -93,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _decode(args: argparse.Namespace, plan: Plan, folder: Path, book: journal.Journal, chat: bool) -> None:
-    options = {key: getattr(args, key) for key in ("device", "dtype") if getattr(args, key) is not None}
+    given = ((key, getattr(args, key)) for key in ("device", "dtype", "trust_remote_code"))
+    options = {key: value for key, value in given if value is not None}
     engine: Any = load_engine(args.engine, folder, **options)
 
     def prompt(text: str) -> Prompt:
@@ -183,16 +184,17 @@ def _chat(wanted: str, tokenizer: Any) -> bool:
 
 def _folder(args: argparse.Namespace) -> Path:
     """The checked model folder; exported and compiled ones are for the engines that read them."""
-    for key in ("device", "dtype"):
-        if getattr(args, key) is not None and args.engine not in _TAKES_DEVICE:
-            raise ValueError(f"--{key} is not an option of the engine {args.engine}; of: {', '.join(_TAKES_DEVICE)}")
-    if args.engine in _TAKES_DEVICE:
-        return load_config(args.model or embedded_model())[0]
+    for key in ("device", "dtype", "revision", "trust_remote_code"):
+        if getattr(args, key) is not None and args.engine not in READS_MODELS:
+            flag = key.replace("_", "-")
+            raise ValueError(f"--{flag} is not an option of the engine {args.engine}; of: {', '.join(READS_MODELS)}")
+    if args.engine in READS_MODELS:
+        return load_config(model_folder(args), trust_remote_code=bool(args.trust_remote_code))[0]
     if args.model is None:
         raise ValueError(f"--engine {args.engine} needs --model FOLDER, made by moi export (and moi compile)")
-    if not args.model.is_dir():
-        raise FileNotFoundError(f"model folder {args.model} does not exist")
-    folder: Path = args.model
+    folder = Path(args.model)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"model folder {folder} does not exist")
     return folder
 
 

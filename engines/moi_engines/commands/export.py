@@ -1,4 +1,4 @@
-"""`moi export`: a Hugging Face model folder as an ONNX folder."""
+"""`moi export`: a Hugging Face model as an ONNX folder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 from moi import PRESETS, MoIConfig
+from moi_engines.commands.model_arguments import add_model_arguments, model_folder
 from moi_onnx.options import DEFAULT_CANDIDATES, DTYPES, FUNCTIONS, VARIANTS, ExportOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, help="Hugging Face model folder")
+    add_model_arguments(parser, required=True, code=False)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--force", action="store_true", help="replace a folder that holds an older export alone")
     parser.add_argument("--variant", choices=list(VARIANTS), default="static", help="cache (default: static)")
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from moi_engines.onnx_export import export
 
     check = None if args.skip_check else lambda model, draft: self_check(model, draft, options)
-    out = export(args.model, args.out, options, force=args.force, say=_say, check=check)
+    out = export(model_folder(args), args.out, options, force=args.force, say=_say, check=check)
     _say(f"wrote {out}")
     return 0
 

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from moi import PRESETS, MoIConfig, json_text, policy_names
-from moi_engines import ENGINES, Engine, SamplingParams, embedded_model, load_engine
+from moi_engines import ENGINES, Engine, SamplingParams, load_engine
 from moi_engines.chat import ChatPrompt, chat_prompt
+from moi_engines.commands.model_arguments import READS_MODELS, add_model_arguments, model_folder
 from moi_engines.prompts import read_prompts
 from moi_engines.protocol import Prompt, TokenEvent
 from moi_engines.request import collect
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, help="model folder (default: the embedded Countdown solver)")
+    add_model_arguments(parser)
     parser.add_argument("--engine", choices=list(ENGINES), default="torch")
     parser.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="may be given several times")
     parser.add_argument("--prompts-file", metavar="F", help="UTF-8, one prompt a line; - reads standard input")
@@ -51,8 +52,7 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config, sampling, prompts = moi_config(args), sampling_params(args), _prompts(args)
-    options = {key: value for key in ("device", "dtype") if (value := getattr(args, key)) is not None}
-    engine = load_engine(args.engine, args.model or embedded_model(), **options)
+    engine = _engine(args)
     with closing(engine):
         inputs: Sequence[Prompt] = prompts
         if args.chat:
@@ -69,6 +69,15 @@ def run(args: argparse.Namespace) -> int:
 
         render.show(prompts, config, mixed, plain)
     return 0
+
+
+def _engine(args: argparse.Namespace) -> Engine:
+    options = {key: getattr(args, key) for key in ("device", "dtype", "trust_remote_code")}
+    if args.engine in READS_MODELS or args.model is None:
+        model = model_folder(args)
+    else:
+        model, options["revision"] = Path(args.model), args.revision
+    return load_engine(args.engine, model, **{key: value for key, value in options.items() if value is not None})
 
 
 def moi_config(args: argparse.Namespace) -> MoIConfig:

@@ -11,8 +11,9 @@ from typing import Any
 
 from moi import json_text
 from moi.files import check_file, write_file
-from moi_engines import embedded_model
 from moi_engines.commands.doctor import diagnose
+from moi_engines.commands.model_arguments import add_model_arguments, model_folder
+from moi_engines.model_source import model_name
 from moi_engines.selfcheck import CHECKS, ISOLATED, Verdict, check_backend, check_isolated
 
 FORMAT = 2
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", action="append", choices=list(CHECKS), help="may be given several times (default: all usable ones)"
     )
-    parser.add_argument("--model", type=Path, help="model folder (default: the embedded Countdown solver)")
+    add_model_arguments(parser, code=False)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the JSON report there, for a bug report")
     parser.add_argument("--json", action="store_true", help="print the JSON report and nothing else")
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """0 if every backend asked for ran and decodes as the torch engine does, up to rounding."""
     if args.report is not None:
         check_file(args.report, _is_report, "a report of moi selftest", "--report")
-    report = examine(args.backend, args.model or embedded_model())
+    report = examine(args.backend, model_folder(args))
     text = json_text.dumps(report, indent=2)
     if args.report is not None:
         write_file(args.report, text + "\n", _is_report, "a report of moi selftest", "--report")
@@ -57,7 +58,7 @@ def examine(backends: list[str] | None, model: Path) -> dict[str, Any]:
         "format": FORMAT,
         "passed": bool(wanted) and all(v.verdict == "agrees" for v in wanted),
         "backends": {name: verdict.to_dict() for name, verdict in verdicts.items()},
-        "model": model.name,
+        "model": model_name(model),
         "versions": doctor["versions"],
         "devices": doctor["devices"],
     }
