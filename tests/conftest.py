@@ -55,6 +55,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"to draw the same models and prompts again: MOI_TEST_SEED={_SEED}")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole folders of slow tests; elsewhere modules say so themselves."""
+    for item in items:
+        if item.path.parent.name in ("sglang", "real", "fuzz"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def base_seed() -> int:
     return _SEED

@@ -22,6 +22,8 @@ from moi_engines.checkpoint import load_checkpoint
 from moi_engines.testing import save_tiny_model
 from moi_engines.torch_engine import TorchEngine
 
+pytestmark = pytest.mark.slow
+
 TINY = EngineCase("embedded", 2, 6, 4)
 
 

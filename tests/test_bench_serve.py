@@ -13,6 +13,8 @@ from moi.cli import main
 from moi_bench import serve
 from moi_bench.serve import ServeCase
 
+pytestmark = pytest.mark.slow
+
 CASE = ServeCase("narrow-32k", 0.5, 4, 10, 3, 8)
 
 

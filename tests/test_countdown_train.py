@@ -10,6 +10,8 @@ from moi_bench.countdown.recipe import Architecture, Recipe
 from moi_bench.countdown.verify import is_solution
 from moi_engines import embedded_model
 
+pytestmark = pytest.mark.slow
+
 SMALL = Architecture(layers=1, hidden=32, feed_forward=64, heads=2, key_value_heads=1, head_size=16)
 QUICK = Recipe(steps=30, batch_tokens=512, learning_rate=1e-2, warmup_steps=5, architecture=SMALL)
 SHIPPED = embedded_model()

@@ -23,6 +23,8 @@ from moi_engines.onnx_export import export
 from moi_onnx.options import ExportOptions
 from moi_onnx.subset import check
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory, random_model: Callable[..., Path]) -> Callable[..., Path]:

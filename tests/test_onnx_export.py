@@ -29,6 +29,8 @@ from moi_onnx.exporter import to_onnx
 from moi_onnx.manifest import read_manifest
 from moi_onnx.options import ExportOptions
 
+pytestmark = pytest.mark.slow
+
 
 def run(*argv: str | Path) -> int:
     parser = argparse.ArgumentParser()

@@ -19,6 +19,8 @@ ir = pytest.importorskip("onnx_ir")
 from moi_onnx.exporter import OPSETS  # noqa: E402
 from moi_onnx.functions import PLUGIN, inline, mix_embed_model, mix_inputs_model  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 FORMS = ("keep", "inline")
 
 

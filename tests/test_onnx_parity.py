@@ -31,6 +31,8 @@ from moi_onnx import functions, ops
 from moi_onnx.options import ExportOptions
 from moi_onnx.sampling import SampleToken
 
+pytestmark = pytest.mark.slow
+
 VOCAB = 258
 RAW, SAMPLING = MoIConfig(), MoIConfig(prior="sampling")
 

@@ -12,6 +12,8 @@ pytest.importorskip("onnx")
 
 from moi_onnx.sampling import SampleToken
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = [
     SamplingParams(temperature=0.0),
     SamplingParams(),

@@ -19,6 +19,8 @@ from moi_engines.parity import Cases
 from moi_engines.selfcheck import CHECKS, Check, check_backend, make_cases
 from moi_engines.testing import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -27,6 +27,8 @@ from moi_engines.tensorrt_engine import TensorRTEngine
 from moi_onnx.options import ExportOptions
 from moi_tensorrt.sidecar import Profile
 
+pytestmark = pytest.mark.slow
+
 LENGTH = 64
 
 

@@ -26,6 +26,8 @@ from moi_tensorrt.plan import INPUTS, OUTPUTS
 from moi_tensorrt.plugin import PLUGIN_ID
 from moi_tensorrt.sidecar import file_hash, source_hash
 
+pytestmark = pytest.mark.slow
+
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx not installed")
 
 

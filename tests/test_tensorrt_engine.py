@@ -30,6 +30,8 @@ from moi_tensorrt.network import DECODE, PREFILL
 from moi_tensorrt.runtimes import RUNTIMES
 from moi_tensorrt.sidecar import Profile, Sidecar, read_sidecar, sidecar_path, source_hash, write_engine
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = ["abc", "the quick brown fox", [9, 8, 7, 6, 5], "z"]
 MIXED = [MoIConfig(), MoIConfig(policy="token"), MoIConfig(beta=0.25), MoIConfig(policy="direct")]
 SAMPLED = [

@@ -18,6 +18,8 @@ from moi_tensorrt.kernels import parameters
 from moi_tensorrt.plan import BLOCK, EXTRAS, INPUTS, OUTPUTS
 from moi_tensorrt.plan import launch as make_plan
 
+pytestmark = pytest.mark.slow
+
 FIXTURE = Path(__file__).parent / "tensorrt_fixture"
 TYPES = {"float32": ("f32", "FLOAT", 4), "float16": ("f16", "HALF", 8), "bfloat16": ("bf16", "BF16", 8)}
 SIZES = [(1, 1, 21, 258, 32), (7, 1, 21, 151_936, 1024), (3, 5, 1, 300, 30), (64, 1, 65, 32_000, 4096)]
