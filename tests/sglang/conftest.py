@@ -40,8 +40,21 @@ START_SECONDS = 240
 TOKENS = 64
 
 
+def mixes(before: Sequence[int], token: int, end: int, start: int) -> bool:
+    """Whether `token` is fed as a mixture: the last mark before it decides, and the one that ends mixing is plain."""
+    seen = [mark for mark in before if mark in (end, start)]
+    return token != end and (not seen or seen[-1] == start)
+
+
+def mixed_tokens(prompt: Sequence[int], tokens: Sequence[int], end: int, start: int = -1) -> int:
+    """The tokens that are fed as mixtures: not the last, which is not fed."""
+    return sum(mixes([*prompt, *tokens[:at]], tokens[at], end, start) for at in range(len(tokens) - 1))
+
+
 class Ask:
-    """Requests that the test modules share."""
+    """Requests that the test modules share, and what SGLang has to tell of them."""
+
+    mixed_tokens = staticmethod(mixed_tokens)
 
     def __init__(self, base_seed: int) -> None:
         self._seed = base_seed
@@ -193,17 +206,6 @@ class MarkedReference(Reference):
         return before < len(given) and mixes([*row.prompt, *given[:before]], given[before], end, start)
 
 
-def mixes(before: Sequence[int], token: int, end: int, start: int) -> bool:
-    """Whether `token` is fed as a mixture: the last mark before it decides, and the one that ends mixing is plain."""
-    seen = [mark for mark in before if mark in (end, start)]
-    return token != end and (not seen or seen[-1] == start)
-
-
-def mixed_tokens(prompt: Sequence[int], tokens: Sequence[int], end: int, start: int = -1) -> int:
-    """What SGLang has to tell: the last token is not fed."""
-    return sum(mixes([*prompt, *tokens[:at]], tokens[at], end, start) for at in range(len(tokens) - 1))
-
-
 class Agree:
     """agree(folder, prompts, configs, outputs): fails unless outputs of /generate are as the torch engine decodes;
     entropies and interventions are judged where they are told per token. `params` as SamplingParams, `marks` as
@@ -240,7 +242,8 @@ def agree() -> Agree:
 
 
 def _told(output: dict[str, Any]) -> Output:
-    moi = output["meta_info"].get("moi") or {}
+    told = output["meta_info"].get("moi")
+    moi = told if isinstance(told, dict) else {}  # a list where tokenizer workers load no plugins
     return Output(output["output_ids"], None, moi.get("entropy"), moi.get("intervention"))
 
 

@@ -27,7 +27,7 @@ SETTINGS: list[dict[str, Any] | None] = [
 
 def check(ask: Any, agree: Any, server: Any, model: Path, sampling: dict[str, Any], **changes: Any) -> None:
     """A ragged batch of all SETTINGS; `sampling` as the torch engine says it, `changes` as SGLang does."""
-    texts = ask.prompts(seed=1)
+    texts = ask.prompts("parity")
     outputs = server.generate(texts, [ask.greedy(each, **changes) for each in SETTINGS])
     agree(model, texts, [ask.config(each) for each in SETTINGS], outputs, **sampling)
     for settings, output in zip(SETTINGS, outputs, strict=True):
@@ -58,7 +58,7 @@ def test_sampled_requests_agree_by_the_filters_and_their_measures(
     ask: Any, agree: Any, moi_server: Any, qwen2: Path
 ) -> None:
     """SGLang draws its own noise: each token must pass the filters, each mixture must be the reference's."""
-    texts = ask.prompts(seed=1)
+    texts = ask.prompts("parity")
     settings = [{"beta": beta, "per_token": True} for beta in (0.0, 0.25, 0.25, 0.5, 1.0, 1.0, 2.0, 4.0)]
     for filters in ({"temperature": 1.0, "top_p": 0.8}, {"temperature": 0.7, "top_k": 8}):
         short = {**filters, "max_new_tokens": 16}
@@ -93,7 +93,7 @@ def test_the_embedded_model_with_the_paper_preset_and_overlap_off_agrees(
     ask: Any, agree: Any, make_server: Any
 ) -> None:
     model = embedded_model()
-    texts = ask.prompts(seed=2)
+    texts = ask.prompts("embedded")
     configs = [MoIConfig.preset("paper", beta=beta) for beta in (1.0, 2.0, 0.5, 4.0, 0.25, 0.0, 0.5, 4.0)]
     with make_server(model, "--enable-moi", "--disable-overlap-schedule", MOI_PRESET="paper") as server:
         settings = [{"beta": each.beta, "per_token": True} for each in configs]
@@ -107,7 +107,7 @@ def test_the_embedded_model_with_the_paper_preset_and_overlap_off_agrees(
 def test_plain_requests_beside_mixed_ones_are_bit_identical_to_a_server_without_the_plugin(
     ask: Any, moi_server: Any, plain_server: Any
 ) -> None:
-    texts = ask.prompts(seed=3)
+    texts = ask.prompts("bits")
     plain = {"return_logprob": True, "top_logprobs_num": 5, "logprob_start_len": 0}
     mixed = [ask.greedy({"policy": "token"} if i % 2 else {"beta": 1.0}) for i in range(len(texts))]
     beside = moi_server.generate(texts, mixed, **plain)
