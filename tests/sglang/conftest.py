@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -208,8 +209,11 @@ class MarkedReference(Reference):
 
 class Agree:
     """agree(folder, prompts, configs, outputs): fails unless outputs of /generate are as the torch engine decodes;
-    entropies and interventions are judged where they are told per token. `params` as SamplingParams, `marks` as
-    MarkedReference has them."""
+    entropies and interventions are judged where they are told per token. `params` are those of SamplingParams,
+    `lengths` the max_new_tokens of each, `marks` as MarkedReference has them.
+
+    Rounding may decide most tokens of a row of low beta: judge it together with others, or take a higher beta.
+    """
 
     def __init__(self) -> None:
         self._references: dict[Path, MarkedReference] = {}
@@ -225,6 +229,7 @@ class Agree:
         configs: Sequence[MoIConfig],
         outputs: Sequence[Any],
         marks: Sequence[tuple[int, int]] | None = None,
+        lengths: Sequence[int] | None = None,
         **params: Any,
     ) -> Parity:
         if folder not in self._references:
@@ -232,7 +237,11 @@ class Agree:
         reference = self._references[folder]
         reference.marks = [(-1, -1)] * len(prompts) if marks is None else marks
         settings: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": TOKENS, "ignore_eos": True, **params}
-        cases = Cases(prompts, [SamplingParams(**settings)] * len(prompts), configs, own_noise=True)
+        shared = [SamplingParams(**settings)] * len(prompts)
+        sampling = (
+            [replace(each, max_new_tokens=n) for each, n in zip(shared, lengths, strict=True)] if lengths else shared
+        )
+        cases = Cases(prompts, sampling, configs, own_noise=True)
         return judge(reference, cases, [_told(output) for output in outputs])
 
 

@@ -40,10 +40,10 @@ def test_a_mixed_request_on_prompt_and_output_gets_what_a_fresh_server_gives(
     ask: Any, mixed: Any, moi_server: Any, qwen2: Path, agree: Any
 ) -> None:
     texts, longer = mixed
-    for text, whole in zip(texts, longer, strict=True):
-        output = moi_server.generate(whole, ask.greedy({"per_token": True}, max_new_tokens=24))
+    outputs = [moi_server.generate(whole, ask.greedy({"per_token": True}, max_new_tokens=24)) for whole in longer]
+    for text, output in zip(texts, outputs, strict=True):
         assert output["meta_info"]["cached_tokens"] <= len(text)
-        agree(qwen2, [whole], [MoIConfig()], [output], max_new_tokens=24)
+    agree(qwen2, longer, [MoIConfig()] * len(texts), outputs, max_new_tokens=24)
 
 
 def test_requests_that_share_only_the_prompt_hit(
@@ -51,10 +51,10 @@ def test_requests_that_share_only_the_prompt_hit(
 ) -> None:
     texts, _ = mixed
     for settings in ({"beta": 2.0}, {"policy": "token"}):
-        for text in texts:
-            output = moi_server.generate(text, ask.greedy(settings, max_new_tokens=24))
+        outputs = [moi_server.generate(text, ask.greedy(settings, max_new_tokens=24)) for text in texts]
+        for text, output in zip(texts, outputs, strict=True):
             assert output["meta_info"]["cached_tokens"] == len(text) - 1
-            agree(qwen2, [text], [ask.config(settings)], [output], max_new_tokens=24)
+        agree(qwen2, texts, [ask.config(settings)] * len(texts), outputs, max_new_tokens=24)
 
 
 def test_a_mixed_request_may_use_what_a_plain_one_generated(ask: Any, moi_server: Any, qwen2: Path, agree: Any) -> None:
@@ -62,6 +62,6 @@ def test_a_mixed_request_may_use_what_a_plain_one_generated(ask: Any, moi_server
     text = ask.prompts("plain", count=1)[0]
     plain = moi_server.generate(text, ask.greedy({"policy": "token"}))
     whole = text + plain["output_ids"]
-    output = moi_server.generate(whole, ask.greedy({}, max_new_tokens=24))
+    output = moi_server.generate(whole, ask.greedy({"beta": 4.0}, max_new_tokens=24))
     assert output["meta_info"]["cached_tokens"] >= len(whole) - 1
-    agree(qwen2, [whole], [MoIConfig()], [output], max_new_tokens=24)
+    agree(qwen2, [whole], [MoIConfig(beta=4.0)], [output], max_new_tokens=24)

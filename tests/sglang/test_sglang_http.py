@@ -1,4 +1,4 @@
-"""MoI over HTTP: settings, refusals, telemetry, metrics and a storm of requests on one server."""
+"""MoI over HTTP: settings, refusals, telemetry and metrics on one server."""
 
 from __future__ import annotations
 
@@ -152,14 +152,14 @@ def test_the_openai_client_streams_a_mixed_chat(ask: Any, moi_server: Any, qwen2
             temperature=0,
             max_tokens=TOKENS,
             stream=True,
-            extra_body={"custom_params": {"moi": {"beta": 2.0}}, "ignore_eos": True},
+            extra_body={"custom_params": {"moi": {"beta": 4.0}}, "ignore_eos": True},
         )
         pieces = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
     tokenizer = AutoTokenizer.from_pretrained(qwen2)
     prompt = list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"])
     moi_server.flush()
-    output = moi_server.generate(prompt, ask.greedy({"beta": 2.0}, max_new_tokens=TOKENS))
-    agree(qwen2, [prompt], [MoIConfig(beta=2.0)], [output], max_new_tokens=TOKENS)
+    output = moi_server.generate(prompt, ask.greedy({"beta": 4.0}, max_new_tokens=TOKENS))
+    agree(qwen2, [prompt], [MoIConfig(beta=4.0)], [output], max_new_tokens=TOKENS)
     assert len(pieces) > 2
     assert "".join(pieces) == output["text"] == tokenizer.decode(output["output_ids"], skip_special_tokens=True)
 
@@ -204,9 +204,9 @@ def test_the_mixture_is_of_the_logits_after_bias_penalties_and_grammar(ask: Any,
 def test_several_samples_and_logprobs_of_a_mixed_request(ask: Any, moi_server: Any, qwen2: Path, agree: Any) -> None:
     text = ask.prompts("samples", count=1)[0]
     outputs = moi_server.generate(
-        text, ask.greedy({}, n=2, max_new_tokens=TOKENS), return_logprob=True, top_logprobs_num=2
+        text, ask.greedy({"beta": 4.0}, n=2, max_new_tokens=TOKENS), return_logprob=True, top_logprobs_num=2
     )
-    agree(qwen2, [text] * 2, [MoIConfig()] * 2, outputs, max_new_tokens=TOKENS)
+    agree(qwen2, [text] * 2, [MoIConfig(beta=4.0)] * 2, outputs, max_new_tokens=TOKENS)
     assert all(len(output["meta_info"]["output_top_logprobs"]) == TOKENS for output in outputs)
 
 
@@ -231,72 +231,3 @@ def counters(server: Any) -> dict[str, float]:
     for name, value in found:
         totals[name] = totals.get(name, 0.0) + float(value)
     return totals
-
-
-def test_500_requests_of_random_kinds_leave_every_one_answered_and_nothing_behind(
-    ask: Any, moi_server: Any, qwen2: Path, agree: Any
-) -> None:
-    rng = ask.random("storm")
-    pool = [{"beta": 1.0}, {"beta": 2.0}, {"beta": 0.5}, {}, {"policy": "token"}, None] * 4
-    texts = ask.prompts("storm", count=len(pool))
-    seen: list[dict[tuple[int, ...], Any]] = [{} for _ in pool]
-
-    def valid(seed: int) -> None:
-        index, tokens = seed % len(pool), 1 + seed * 7 % TOKENS
-        output = moi_server.generate(texts[index], ask.greedy(pool[index], max_new_tokens=tokens))
-        assert len(output["output_ids"]) == tokens
-        seen[index][tuple(output["output_ids"])] = output
-
-    def disconnected(seed: int) -> None:
-        body = {"input_ids": texts[seed % len(texts)], "sampling_params": ask.greedy({}, max_new_tokens=300)}
-        stream = moi_server.stream("/generate", body)
-        next(stream)
-        stream.close()
-
-    def aborted(seed: int) -> None:
-        body = {"input_ids": texts[seed % len(texts)], "sampling_params": ask.greedy({}, max_new_tokens=400)}
-        chunks = []
-        for chunk in moi_server.stream("/generate", {**body, "rid": f"abort-{seed}"}):
-            chunks.append(chunk)
-            if len(chunks) == 3:
-                moi_server.request("POST", "/abort_request", {"rid": f"abort-{seed}"})
-        assert chunks[-1]["meta_info"]["finish_reason"]["type"] in ("abort", "length")
-
-    def malformed(seed: int) -> None:
-        bad: Any = rng.choice(
-            [
-                "{",
-                {"sampling_params": {}},
-                {"input_ids": [5], "sampling_params": {"temperature": -1}},
-                {"input_ids": [5], "sampling_params": ask.greedy({"beta": -seed - 1})},
-                {"input_ids": [5], "sampling_params": ask.greedy({"policy": seed})},
-                {"input_ids": [5], "sampling_params": {"custom_params": {"moi": [seed]}}},
-            ]
-        )
-        status, text = moi_server.request("POST", "/generate", bad)
-        assert 400 <= status < 500, (status, text, bad)
-        assert text
-
-    kinds = [valid] * 380 + [disconnected] * 40 + [aborted] * 20 + [malformed] * 60
-    rng.shuffle(kinds)
-    with ThreadPoolExecutor(24) as threads:
-        for done in [threads.submit(kind, seed) for seed, kind in enumerate(kinds)]:
-            done.result(120)
-    moi_server.flush()  # refused unless every slot and every token of KV is free again
-    assert moi_server.healthy()
-    assert "leak" not in moi_server.log.read_text()
-    for seed in range(len(pool)):
-        valid(seed)
-    for tokens, rows in by_length(seen).items():
-        of = [(texts[index], ask.config(pool[index]), output) for index, output in rows]
-        agree(qwen2, *([each[i] for each in of] for i in range(3)), max_new_tokens=tokens)
-
-
-def by_length(seen: list[dict[tuple[int, ...], Any]]) -> dict[int, list[tuple[int, Any]]]:
-    """The outputs of each prompt that no longer one begins with: those must be judged."""
-    rows: dict[int, list[tuple[int, Any]]] = {}
-    for index, outputs in enumerate(seen):
-        for tokens, output in outputs.items():
-            if not any(len(other) > len(tokens) and other[: len(tokens)] == tokens for other in outputs):
-                rows.setdefault(len(tokens), []).append((index, output))
-    return rows

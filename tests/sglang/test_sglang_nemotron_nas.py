@@ -189,11 +189,12 @@ def test_mixed_and_plain_requests_choose_what_the_reference_would(ask: Any, serv
     outputs = server.generate(
         texts, [ask.greedy({**each, "per_token": True}, max_new_tokens=TOKENS) for each in SETTINGS]
     )
+    judged = 0
     for settings, text, output in zip(SETTINGS, texts, outputs, strict=True):
         told, tokens = output["meta_info"]["moi"], output["output_ids"]
         steps = followed(model, text, tokens, ask.config(settings))
         assert len(tokens) == TOKENS
-        assert len(steps) >= TOKENS / 3, "rounding decides nearly all tokens"
+        judged += len(steps)
         assert max(step["behind"] for step in steps) < TOLERANCE, settings
         assert told["entropy"][: len(steps)] == pytest.approx([step["entropy"] for step in steps], abs=2e-3)
         if "beta" in settings:
@@ -205,6 +206,7 @@ def test_mixed_and_plain_requests_choose_what_the_reference_would(ask: Any, serv
             assert max(step["behind"] for step in plain) > 10 * TOLERANCE, "the mixtures make no difference"
         else:
             assert told["mean_intervention"] == told["mixed_tokens"] == 0
+    assert judged >= TOKENS * len(SETTINGS) / 3, "rounding decides nearly all tokens"
 
 
 def test_a_plain_request_reports_nothing(ask: Any, server: Any) -> None:
