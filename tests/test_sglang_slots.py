@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,3 +151,11 @@ def test_the_variant_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None
     assert type(slots_of(tables, MoIConfig(), mixed)) is CPUSlots
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert type(slots_of(tables, MoIConfig(), mixed)) is Slots, "without Numba"
+
+
+def test_the_documentation_has_the_bytes_of_a_slot() -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "sglang.md").read_text(encoding="utf-8")
+    found = re.search(r"slot \(K = 20\) (\d+) bytes on the device, (\d+) for K = 64", docs)
+    assert found is not None
+    for top_k, told in zip((20, 64), found.groups(), strict=True):
+        assert Tables.allocate(3, top_k, "cpu").bytes_per_slot == int(told) == 4 * (2 * (top_k + 1) + 2 + 5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,9 @@ Rows = npt.NDArray[np.int32]
 _PENDING = 64  # tokens; the array starts with room for as many, and doubles
 
 
-class TokenRecord(NamedTuple):
-    """One generated token, as it travels to the tokenizer process. due: its mixture is what is fed back."""
-
-    entropy: float
-    intervention: float
-    due: bool
-    replayed: int
+# One generated token, as it travels to the tokenizer process: entropy, intervention, whether its mixture is what is fed
+# back, and how many were replayed so far. A plain tuple, since a worker without plugins writes it into its JSON.
+TokenRecord = tuple[float, float, bool, int]
 
 
 class RequestState:
@@ -102,7 +98,7 @@ class Records:
         if not len(rows):
             return []
         columns = entropies(rows).tolist(), interventions(rows).tolist(), is_due(rows).tolist()
-        return [TokenRecord(*values, self._state.replayed) for values in zip(*columns, strict=True)]
+        return [(*values, self._state.replayed) for values in zip(*columns, strict=True)]
 
 
 def is_due(rows: Rows) -> npt.NDArray[np.bool_]:

@@ -16,17 +16,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from moi import MoIConfig
 from moi_engines import SamplingParams
-from moi_engines.parity import Cases, Output, judge
+from moi_engines.parity import Cases, Output, Parity, judge
 from moi_engines.parity_reference import Reference
-from moi_engines.torch_engine import TorchEngine
 
 STUBS = Path(__file__).parent.parent / "stubs_sglang"
 ON_CPU = (
@@ -39,12 +41,31 @@ START_SECONDS = 240
 TOKENS = 64
 
 
-class Ask:
-    """Requests that the test modules share."""
+def mixes(before: Sequence[int], token: int, end: int, start: int) -> bool:
+    """Whether `token` is fed as a mixture: the last mark before it decides, and the one that ends mixing is plain."""
+    seen = [mark for mark in before if mark in (end, start)]
+    return token != end and (not seen or seen[-1] == start)
 
-    @staticmethod
-    def prompts(seed: int, count: int = 8, low: int = 2, high: int = 115) -> list[list[int]]:
-        rng = random.Random(seed)
+
+def mixed_tokens(prompt: Sequence[int], tokens: Sequence[int], end: int, start: int = -1) -> int:
+    """The tokens that are fed as mixtures: not the last, which is not fed."""
+    return sum(mixes([*prompt, *tokens[:at]], tokens[at], end, start) for at in range(len(tokens) - 1))
+
+
+class Ask:
+    """Requests that the test modules share, and what SGLang has to tell of them."""
+
+    mixed_tokens = staticmethod(mixed_tokens)
+
+    def __init__(self, base_seed: int) -> None:
+        self._seed = base_seed
+
+    def random(self, name: str) -> random.Random:
+        """The random numbers of this name, drawn anew in each run."""
+        return random.Random(f"{self._seed}/{name}")
+
+    def prompts(self, name: str, count: int = 8, low: int = 2, high: int = 115) -> list[list[int]]:
+        rng = self.random(name)
         return [[rng.randrange(low, high) for _ in range(rng.choice([3, 9, 17, 40, 75]))] for _ in range(count)]
 
     @staticmethod
@@ -59,8 +80,8 @@ class Ask:
 
 
 @pytest.fixture(scope="session")
-def ask() -> type[Ask]:
-    return Ask
+def ask(base_seed: int) -> Ask:
+    return Ask(base_seed)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -170,47 +191,75 @@ def sglang_env() -> Callable[..., dict[str, str]]:
     return environment
 
 
-@pytest.fixture(scope="session")
-def expected() -> Callable[..., list[Any]]:
-    """expected(folder, prompts, configs, tokens): what the torch engine generates, greedily."""
-    engines: dict[Path, TorchEngine] = {}
+class MarkedReference(Reference):
+    """Rows that mix while they are open: `marks[row]` are the tokens that end mixing and let it begin again, or -1."""
 
-    def generate(folder: Path, prompts: list[list[int]], configs: list[MoIConfig], tokens: int) -> list[Any]:
-        if folder not in engines:
-            engines[folder] = TorchEngine(folder, device="cpu")
-        sampling = SamplingParams(temperature=0, max_new_tokens=tokens, ignore_eos=True)
-        return engines[folder].generate(prompts, sampling, configs)
+    marks: Sequence[tuple[int, int]]
 
-    return generate
+    def _choose(self, logits: Tensor, rows: Any, settings: Any) -> Any:
+        policy = [code * self._mixes(row) for row, code in zip(rows, settings.policy.tolist(), strict=True)]
+        return super()._choose(logits, rows, settings._replace(policy=torch.tensor(policy)))
+
+    def _mixes(self, row: Any) -> bool:
+        end, start = self.marks[row.index // 2]  # a row and its twin
+        before = self._position[row.index]
+        given = self._tokens[row.index]
+        return before < len(given) and mixes([*row.prompt, *given[:before]], given[before], end, start)
 
 
-@pytest.fixture(scope="session")
-def agree() -> Callable[..., None]:
-    """agree(folder, prompts, configs, outputs, tokens): fails unless the greedy outputs of /generate are as the torch
-    engine decodes; entropies and interventions are judged where they are told per token."""
-    references: dict[Path, Reference] = {}
+class Agree:
+    """agree(folder, prompts, configs, outputs): fails unless outputs of /generate are as the torch engine decodes;
+    entropies and interventions are judged where they are told per token. `params` are those of SamplingParams,
+    `lengths` the max_new_tokens of each, `marks` as MarkedReference has them.
 
-    def check(
-        folder: Path, prompts: list[list[int]], configs: list[MoIConfig], outputs: list[Any], **params: Any
-    ) -> None:
-        if folder not in references:
-            references[folder] = Reference(folder)
-        settings: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": TOKENS, "ignore_eos": True, **params}
-        cases = Cases(prompts, [SamplingParams(**settings)] * len(prompts), configs, own_noise=True)
-        found = judge(references[folder], cases, [_told(output) for output in outputs])
+    Rounding may decide most tokens of a row of low beta: judge it together with others, or take a higher beta.
+    """
+
+    def __init__(self) -> None:
+        self._references: dict[Path, MarkedReference] = {}
+
+    def __call__(self, *args: Any, **given: Any) -> None:
+        found = self.judge(*args, **given)
         assert found.agrees, str(found)
 
-    return check
+    def judge(
+        self,
+        folder: Path,
+        prompts: Sequence[Sequence[int]],
+        configs: Sequence[MoIConfig],
+        outputs: Sequence[Any],
+        marks: Sequence[tuple[int, int]] | None = None,
+        lengths: Sequence[int] | None = None,
+        **params: Any,
+    ) -> Parity:
+        if folder not in self._references:
+            self._references[folder] = MarkedReference(folder)
+        reference = self._references[folder]
+        reference.marks = [(-1, -1)] * len(prompts) if marks is None else marks
+        settings: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": TOKENS, "ignore_eos": True, **params}
+        shared = [SamplingParams(**settings)] * len(prompts)
+        sampling = (
+            [replace(each, max_new_tokens=n) for each, n in zip(shared, lengths, strict=True)] if lengths else shared
+        )
+        cases = Cases(prompts, sampling, configs, own_noise=True)
+        return judge(reference, cases, [_told(output) for output in outputs])
+
+
+@pytest.fixture(scope="session")
+def agree() -> Agree:
+    return Agree()
 
 
 def _told(output: dict[str, Any]) -> Output:
-    moi = output["meta_info"].get("moi") or {}
+    told = output["meta_info"].get("moi")
+    moi = told if isinstance(told, dict) else {}  # a list where tokenizer workers load no plugins
     return Output(output["output_ids"], None, moi.get("entropy"), moi.get("intervention"))
 
 
 @pytest.fixture(scope="session")
-def qwen2(tiny_model: Callable[[str], Path]) -> Path:
-    return tiny_model("qwen2")
+def qwen2(random_model: Callable[..., Path]) -> Path:
+    folder: Path = random_model("qwen2")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 from moi import MoIConfig
 from moi_engines import SamplingParams, load_engine
 
-PROMPTS: list[Any] = ["count to ten", [5, 6, 7, 8]]
+PROMPTS: list[Any] = ["18 7 7 > 67 :", [5, 6, 7, 8]]
 CONFIGS = [MoIConfig(beta=2.0), MoIConfig(policy="token")]
 GREEDY = SamplingParams(temperature=0, max_new_tokens=32, ignore_eos=True)
 
@@ -22,7 +22,7 @@ def main(folder: str) -> None:
         told.append(str(error))
     outputs = [asdict(output) for output in engine.generate(PROMPTS, GREEDY, CONFIGS)]
     events = [asdict(event) for event in engine.stream(PROMPTS, GREEDY, CONFIGS)]
-    stop = outputs[0]["text"][4:6]
+    stop = outputs[0]["text"][6:9]
     stopped = asdict(
         engine.generate(PROMPTS[:1], SamplingParams(temperature=0, max_new_tokens=32, stop=(stop,)), CONFIGS[:1])[0]
     )

@@ -77,7 +77,7 @@ def test_one_bad_request_of_a_batch_or_of_several_samples_is_a_400(moi_server: A
 
 
 def test_bodies_at_random_are_answered_and_the_server_goes_on(ask: Any, moi_server: Any, plain_server: Any) -> None:
-    rng = random.Random(0)
+    rng = ask.random("bodies")
     for _ in range(400):
         path = rng.choice(PATHS)
         body, kind = random_body(rng, path)

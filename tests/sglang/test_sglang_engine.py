@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from moi import MoIConfig
-from moi_engines import SamplingParams
+from moi_engines import SamplingParams, embedded_model
 from moi_engines.commands import serve
 from moi_engines.parity import Cases, Output, judge
 from moi_engines.parity_reference import Reference
@@ -21,22 +21,26 @@ CHILD = Path(__file__).parent / "engine_child.py"
 
 
 @pytest.fixture(scope="module")
-def child(sglang_env: Any, qwen2: Path) -> Any:
+def child(sglang_env: Any) -> Any:
     done = subprocess.run(
-        [sys.executable, str(CHILD), str(qwen2)], env=sglang_env(), capture_output=True, text=True, timeout=300
+        [sys.executable, str(CHILD), str(embedded_model())],
+        env=sglang_env(),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_generate_agrees_and_the_stream_holds_the_same(child: Any, qwen2: Path) -> None:
+def test_generate_agrees_and_the_stream_holds_the_same(child: Any) -> None:
     sampling = [SamplingParams(temperature=0, max_new_tokens=32, ignore_eos=True)] * 2
-    cases = Cases(["count to ten", [5, 6, 7, 8]], sampling, [MoIConfig(beta=2.0), MoIConfig(policy="token")])
+    cases = Cases(["18 7 7 > 67 :", [5, 6, 7, 8]], sampling, [MoIConfig(beta=2.0), MoIConfig(policy="token")])
     outputs = [
         Output(*(each[key] for key in ("token_ids", "finish_reason", "entropies", "interventions")))
         for each in child["outputs"]
     ]
-    found = judge(Reference(qwen2), cases, outputs)
+    found = judge(Reference(embedded_model()), cases, outputs)
     assert found.agrees, str(found)
     assert [each["mixed_tokens"] for each in child["outputs"]] == [31, 0]
     for row, output in enumerate(child["outputs"]):
@@ -48,7 +52,7 @@ def test_generate_agrees_and_the_stream_holds_the_same(child: Any, qwen2: Path) 
 
 def test_a_stop_string_ends_the_text_before_it(child: Any) -> None:
     assert child["stopped"]["finish_reason"] == "stop"
-    assert child["stopped"]["text"] == child["outputs"][0]["text"].partition(child["stop"])[0]
+    assert child["stopped"]["text"] == child["outputs"][0]["text"].partition(child["stop"])[0] != ""
 
 
 def test_what_it_cannot_do_is_a_value_error(child: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def test_outputs_of_retracted_requests_equal_undisturbed_ones_and_leave_a_clean_
     ask: Any, retracting_server: Any, model: Path, agree: Any
 ) -> None:
     # SGLang retracts the youngest request, of those the longest: the first ones.
-    texts = sorted(ask.prompts(seed=6, count=len(SETTINGS)), key=len, reverse=True)
+    texts = sorted(ask.prompts("retracted", count=len(SETTINGS)), key=len, reverse=True)
     configs, params = [ask.config(each) for each in SETTINGS], [ask.greedy(e, max_new_tokens=TOKENS) for e in SETTINGS]
     outputs = retracting_server.generate(texts, params)
     agree(model, texts, configs, outputs, max_new_tokens=TOKENS)
@@ -74,7 +73,7 @@ def test_pause_and_resume_do_not_change_the_output_and_leave_a_clean_cache(
     mode: str, ask: Any, moi_server: Any, qwen2: Path, agree: Any
 ) -> None:
     moi_server.flush()
-    texts, configs = ask.prompts(seed=7, count=4), [MoIConfig()] * 4
+    texts, configs = ask.prompts("paused", count=4), [MoIConfig()] * 4
     params = ask.greedy({"per_token": True}, max_new_tokens=LONG)
 
     first = paused(moi_server, texts, params, mode)
@@ -94,15 +93,39 @@ def test_pause_and_resume_do_not_change_the_output_and_leave_a_clean_cache(
     agree(qwen2, texts, configs, again, max_new_tokens=LONG)
 
 
+class Streaming(threading.Thread):
+    """Reads the stream of a batch; `outputs` are the last chunks of each, `tokens` how many came."""
+
+    def __init__(self, server: Any, texts: list[list[int]], params: dict[str, Any]) -> None:
+        super().__init__()
+        self._chunks = server.stream("/generate", {"input_ids": texts, "sampling_params": params})
+        self._grown = threading.Condition()
+        self.outputs: list[Any] = [{"output_ids": []} for _ in texts]
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(output["output_ids"]) for output in self.outputs)
+
+    def run(self) -> None:
+        for chunk in self._chunks:
+            with self._grown:
+                self.outputs[chunk["index"]] = chunk
+                self._grown.notify_all()
+
+    def wait_for(self, tokens: int) -> None:
+        with self._grown:
+            assert self._grown.wait_for(lambda: self.tokens >= tokens, timeout=120), self.tokens
+
+
 def paused(server: Any, texts: list[list[int]], params: dict[str, Any], mode: str) -> list[Any]:
-    """Outputs of a batch that is paused three times."""
-    outputs: list[Any] = []
-    running = threading.Thread(target=lambda: outputs.extend(server.generate(texts, params)))
+    """Outputs of a batch that is paused three times while it runs."""
+    running = Streaming(server, texts, params)
     running.start()
     for _ in range(3):
-        time.sleep(0.1)
+        running.wait_for(running.tokens + 8 * len(texts))
         assert server.request("POST", "/pause_generation", {"mode": mode})[0] == 200
-        time.sleep(0.05)
+        assert server.request("GET", "/server_info")[0] == 200  # the scheduler answers once it has paused
         assert server.request("POST", "/continue_generation", {})[0] == 200
     running.join(120)
-    return outputs
+    assert running.tokens == LONG * len(texts)
+    return running.outputs

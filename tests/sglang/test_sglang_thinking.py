@@ -1,40 +1,52 @@
-"""`until="think_end"`: a request mixes while the model thinks, also when it begins again, and answers plainly."""
+"""`until="think_end"`: a request mixes while the model thinks, also when it begins again, and answers plainly.
+
+The marks are tokens that the drawn model writes by itself, with some of the prompts.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from moi import MoIConfig, embed, mix
+from moi import MoIConfig
+from moi_engines import SamplingParams
+from moi_engines.torch_engine import TorchEngine
 
 TOKENS = 48
-PROMPT = [9, 61, 200, 17, 33]
+NO_MARKS = (0, 1, *range(230, 250))  # the tokenizer's own, and what the cases below fill prompts with
+
+
+def likely(engine: TorchEngine, prompts: list[list[int]], config: MoIConfig, after: int, other: int = -1) -> int:
+    """The token that most of the outputs have first after `after` tokens and before the last ten."""
+    sampling = SamplingParams(temperature=0, max_new_tokens=TOKENS, ignore_eos=True)
+    found: Counter[int] = Counter()
+    for output in engine.generate(prompts, sampling, config):
+        tokens = list(output.token_ids)
+        found.update(set(tokens[after:-10]) - set(tokens[:after]) - {other, *NO_MARKS})
+    return found.most_common(1)[0][0]
 
 
 @pytest.fixture(scope="module")
-def always(qwen2: Path, expected: Any) -> list[int]:
-    """What the model generates when it mixes to the end."""
-    return list(expected(qwen2, [PROMPT], [MoIConfig()], TOKENS)[0].token_ids)
+def prompts(ask: Any) -> list[list[int]]:
+    drawn: list[list[int]] = ask.prompts("thinking", count=16)
+    return drawn
 
 
 @pytest.fixture(scope="module")
-def think_end(always: list[int]) -> int:
-    """A token that is first generated after a while."""
-    return next(token for token in always[8:] if always.index(token) >= 8)
+def think_end(qwen2: Path, prompts: list[list[int]]) -> int:
+    return likely(TorchEngine(qwen2, device="cpu"), prompts, MoIConfig(), 6)
 
 
 @pytest.fixture(scope="module")
-def think_start(qwen2: Path, expected: Any, think_end: int) -> int:
-    """A token that is first generated after a while where thinking is over."""
-    closed = [*PROMPT, think_end, 12]
-    plain = list(expected(qwen2, [closed], [MoIConfig("token")], TOKENS)[0].token_ids)
-    return next(token for token in plain[4:24] if plain.index(token) >= 4 and token not in closed)
+def think_start(qwen2: Path, prompts: list[list[int]], think_end: int) -> int:
+    closed = [[*prompt, think_end, 230] for prompt in prompts]
+    return likely(TorchEngine(qwen2, device="cpu"), closed, MoIConfig("token"), 2, think_end)
 
 
 @pytest.fixture(scope="module")
@@ -55,76 +67,66 @@ def server(
         yield running
 
 
+class Thinks:
+    """Requests to the server, judged as mixing while the last mark says so."""
+
+    def __init__(self, ask: Any, agree: Any, server: Any, model: Path) -> None:
+        self._ask, self._agree, self._server, self._model = ask, agree, server, model
+
+    def __call__(self, prompts: list[list[int]], settings: Any, end: int, start: int = -1) -> list[dict[str, Any]]:
+        params = self._ask.greedy({"per_token": True, **settings}, max_new_tokens=TOKENS)
+        outputs: list[dict[str, Any]] = self._server.generate(prompts, params)
+        configs, marks = [MoIConfig()] * len(prompts), [(end, start)] * len(prompts)
+        self._agree(self._model, prompts, configs, outputs, marks=marks, max_new_tokens=TOKENS)
+        for prompt, output in zip(prompts, outputs, strict=True):
+            mixed = self._ask.mixed_tokens(prompt, output["output_ids"], end, start)
+            assert output["meta_info"]["moi"]["mixed_tokens"] == mixed
+        return outputs
+
+
+@pytest.fixture(scope="module")
+def thinks(ask: Any, agree: Any, server: Any, qwen2: Path) -> Thinks:
+    return Thinks(ask, agree, server, qwen2)
+
+
 def test_thinking_is_mixed_and_the_answer_is_not(
-    ask: Any, server: Any, qwen2: Path, always: list[int], think_end: int
+    thinks: Thinks, prompts: list[list[int]], think_start: int, think_end: int
 ) -> None:
-    output = server.generate(PROMPT, ask.greedy({}, max_new_tokens=TOKENS))
-    thought = always.index(think_end)
-    assert output["output_ids"][: thought + 1] == always[: thought + 1]
-    assert output["meta_info"]["moi"]["mixed_tokens"] == thought
-    assert output["output_ids"] != always, "mixing or not makes no difference to this model: the test says nothing"
+    outputs = thinks(prompts, {}, think_end, think_start)
+    assert any(think_end in output["output_ids"][1:-1] for output in outputs)
+    assert any(0 < output["meta_info"]["moi"]["mixed_tokens"] < TOKENS - 1 for output in outputs)
 
 
-def test_a_request_may_mix_to_the_end(ask: Any, server: Any, always: list[int]) -> None:
-    output = server.generate(PROMPT, ask.greedy({"until": None}, max_new_tokens=TOKENS))
-    assert output["output_ids"] == always
-
-
-@torch.inference_mode()
-def reference(folder: Path, prompt: list[int], start: int, end: int) -> tuple[list[int], int]:
-    """Greedy tokens, and how many were fed as mixtures, where the last mark before a token decides."""
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    table = model.get_input_embeddings().weight
-    x, cache, tokens, mixed = table[torch.tensor([prompt])], None, [], 0
-    for _ in range(TOKENS):
-        out = model(inputs_embeds=x, past_key_values=cache, use_cache=True)
-        logits, cache = out.logits[:, -1], out.past_key_values
-        marks = [mark for mark in prompt + tokens if mark in (start, end)]
-        tokens.append(int(logits.argmax(-1)))
-        mixes = (not marks or marks[-1] == start) and tokens[-1] != end
-        mixed += mixes
-        x = embed(mix(logits, logits.argmax(-1), policy="moi" if mixes else "token"), table)[:, None]
-    return tokens, mixed - mixes
+def test_a_request_may_mix_to_the_end(thinks: Thinks, prompts: list[list[int]]) -> None:
+    outputs = thinks(prompts, {"until": None}, -1)
+    assert {output["meta_info"]["moi"]["mixed_tokens"] for output in outputs} == {TOKENS - 1}
 
 
 @pytest.mark.parametrize(
     ("case", "mixes"),
-    [("E 12", None), ("S E 21 22 23 24 25 26 27 28 29 30 31 32", None), ("S 5 E 21 22 S 23", True), ("S", True)],
+    [("E .", False), ("S E . . . . . . . . . . . .", False), ("S . E . . S .", True), ("S", True)],
     ids=["closed", "closed, and an answer begun", "open again", "open"],
 )
 def test_the_last_mark_of_a_prompt_decides_and_a_generated_one_after_it(
-    case: str, mixes: bool | None, ask: Any, server: Any, qwen2: Path, think_start: int, think_end: int
+    case: str, mixes: bool, thinks: Thinks, prompts: list[list[int]], think_start: int, think_end: int
 ) -> None:
     marks = {"S": think_start, "E": think_end}
-    prompt = [*PROMPT, *(marks.get(word) or int(word) for word in case.split())]
-    output = server.generate(prompt, ask.greedy({}, max_new_tokens=TOKENS))
-    tokens, mixed = reference(qwen2, prompt, think_start, think_end)
-    assert output["output_ids"] == tokens
-    assert output["meta_info"]["moi"]["mixed_tokens"] == mixed
-    if mixes:
-        assert mixed > 0
-    elif think_start not in tokens:
-        assert mixed == 0
+    added = [marks.get(word, 230 + place) for place, word in enumerate(case.split())]
+    for output in thinks([[*prompt, *added] for prompt in prompts[:4]], {}, think_end, think_start):
+        told = output["meta_info"]["moi"]
+        assert (told["intervention"][0] > 0) == (mixes and output["output_ids"][0] != think_end)
 
 
 def test_thinking_that_the_model_begins_again_is_mixed(
-    ask: Any, server: Any, qwen2: Path, expected: Any, think_start: int, think_end: int
+    thinks: Thinks, prompts: list[list[int]], think_start: int, think_end: int
 ) -> None:
-    closed = [*PROMPT, think_end, 12]
-    plain = list(expected(qwen2, [closed], [MoIConfig("token")], TOKENS)[0].token_ids)
-    output = server.generate(closed, ask.greedy({}, max_new_tokens=TOKENS))
-    again = plain.index(think_start)
-    assert output["output_ids"][: again + 2] == plain[: again + 2]
-    assert output["meta_info"]["moi"]["mixed_tokens"] > 0
+    outputs = thinks([[*prompt, think_end, 230] for prompt in prompts], {}, think_end, think_start)
+    assert any(output["meta_info"]["moi"]["mixed_tokens"] for output in outputs)
 
 
 def test_an_id_counts_wherever_it_stands_and_nothing_reopens_it(
-    ask: Any, server: Any, qwen2: Path, expected: Any, think_start: int, think_end: int
+    thinks: Thinks, prompts: list[list[int]], think_start: int, think_end: int
 ) -> None:
-    prompt = [*PROMPT, think_end, *range(20, 32), think_start, 9]
-    output = server.generate(prompt, ask.greedy({"until": think_end}, max_new_tokens=TOKENS))
-    plain = expected(qwen2, [prompt], [MoIConfig("token")], TOKENS)[0]
-    assert output["output_ids"] == list(plain.token_ids)
-    assert output["meta_info"]["moi"]["mixed_tokens"] == 0
+    closed = [[*prompt, think_end, *range(231, 243), think_start, 230] for prompt in prompts[:4]]
+    for output in thinks(closed, {"until": think_end}, think_end):
+        assert output["meta_info"]["moi"]["mixed_tokens"] == 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from moi_bench.report.results import Evaluation, is_real
 from moi_bench.rows import Row
+from moi_sglang.tables import Tables
 
 # arXiv 2505.14827, Table 3: QwQ-32B on CountDown, vLLM, eager on both sides, output tokens/s.
 PAPER_PLAIN, PAPER_MOI = 1143.31, 1101.44
@@ -153,11 +154,8 @@ def overhead_table(rows: list[Row]) -> Table:
 
 
 def memory_table(top_k: int = 20) -> Table:
-    """Bytes per request: the authors' inputs_embeds buffer against a row of the SGLang plugin's tables.
-
-    A row is K + 1 ids and weights, a position and an entropy, and beta, policy and gate: 4 bytes each.
-    """
-    lines = []
+    """Bytes per request: the authors' inputs_embeds buffer against a row of the SGLang plugin's tables."""
+    lines, ours = [], Tables.allocate(1, top_k, "cpu").bytes_per_slot
     for model, hidden, sequences, length in (
         ("QwQ-32B", 5120, 90, 32768),
         ("QwQ-32B", 5120, 256, 8192),
@@ -165,7 +163,6 @@ def memory_table(top_k: int = 20) -> Table:
         ("Qwen2.5-1.5B", 1536, 256, 32768),
     ):
         buffer = sequences * length * hidden * 2
-        ours = (2 * (top_k + 1) + 2 + 3) * 4
         sizes = [f"{buffer / 2**30:.1f} GiB", f"{buffer / sequences / 2**20:.0f} MiB"]
         lines.append([f"{model}, {sequences} x {length}", *sizes, f"{ours} B", f"{ours * sequences / 2**10:.1f} KiB"])
     head = ["model, max_num_seqs x max_model_len", "mixinputs, all", "mixinputs, per request"]
