@@ -97,6 +97,13 @@ def test_a_gguf_file_decodes_as_the_model_it_was_made_of(file, tiny_model):
     assert engine.tokenizer.chat_template == AutoTokenizer.from_pretrained(tiny_model("llama")).chat_template
 
 
+def test_bench_engines_measures_a_file_by_its_name(file, tmp_path):
+    flags = ["--engine", "torch", "--batch", "1", "--context", "4", "--new-tokens", "2", "--repeats", "1"]
+    assert main(["bench", "engines", "--model", str(file), *flags, "--out", str(tmp_path / "rows.json")]) == 0
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    assert (row["status"], row["case"]["model"], row["case"]["real"]) == ("ok", "tiny", True)
+
+
 def test_quantised_weights_become_a_bfloat16_folder_without_a_trace_of_the_quantisation(tiny_model, tmp_path):
     folder = resolve_model(write(tiny_model("llama"), tmp_path / "q8.gguf", bits=8))
     config = json.loads((folder / "config.json").read_text())
