@@ -173,6 +173,17 @@ def test_a_file_that_is_cut_short_is_one_line_and_leaves_nothing(file, size, cap
     ]
 
 
+def test_ctrl_c_while_a_file_is_converted_leaves_nothing(file, monkeypatch, capsys, tmp_path):
+    def interrupted(file, out, metadata):
+        assert (out / "model.safetensors").is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("moi_engines.gguf_model._save_tokenizer", interrupted)
+    assert main(["generate", "--model", str(file), "--prompt", "1"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "cache" / "mixture-of-inputs" / "gguf").iterdir() if path.is_dir()]
+
+
 def test_missing_packages_are_named_with_the_extra(file, monkeypatch):
     monkeypatch.setattr("moi_engines.gguf_model.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"GGUF files need gguf, accelerate; pip install 'mixture-of-inputs\[gguf\]'"):
