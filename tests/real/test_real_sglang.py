@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("sglang") is None, reason="needs SGLang"),
 ]
 STUBS = Path(__file__).parent.parent / "stubs_sglang"
-FLAGS = ["--random-seed", "0", "--max-running-requests", "16", "--context-length", "512"]
+FLAGS = ["--random-seed", "0", "--sleep-on-idle", "--max-running-requests", "16", "--context-length", "512"]
 
 
 @pytest.fixture(scope="module")
