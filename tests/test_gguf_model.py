@@ -97,6 +97,13 @@ def test_a_gguf_file_decodes_as_the_model_it_was_made_of(file, tiny_model):
     assert engine.tokenizer.chat_template == AutoTokenizer.from_pretrained(tiny_model("llama")).chat_template
 
 
+def test_bench_engines_measures_a_file_by_its_name(file, tmp_path):
+    flags = ["--engine", "torch", "--batch", "1", "--context", "4", "--new-tokens", "2", "--repeats", "1"]
+    assert main(["bench", "engines", "--model", str(file), *flags, "--out", str(tmp_path / "rows.json")]) == 0
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    assert (row["status"], row["case"]["model"], row["case"]["real"]) == ("ok", "tiny", True)
+
+
 def test_quantised_weights_become_a_bfloat16_folder_without_a_trace_of_the_quantisation(tiny_model, tmp_path):
     folder = resolve_model(write(tiny_model("llama"), tmp_path / "q8.gguf", bits=8))
     config = json.loads((folder / "config.json").read_text())
@@ -164,6 +171,17 @@ def test_a_file_that_is_cut_short_is_one_line_and_leaves_nothing(file, size, cap
     assert not [
         path for path in (tmp_path / "cache").rglob("*") if path.is_dir() and path.name.startswith(("tiny", ".tiny"))
     ]
+
+
+def test_ctrl_c_while_a_file_is_converted_leaves_nothing(file, monkeypatch, capsys, tmp_path):
+    def interrupted(file, out, metadata):
+        assert (out / "model.safetensors").is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("moi_engines.gguf_model._save_tokenizer", interrupted)
+    assert main(["generate", "--model", str(file), "--prompt", "1"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "cache" / "mixture-of-inputs" / "gguf").iterdir() if path.is_dir()]
 
 
 def test_missing_packages_are_named_with_the_extra(file, monkeypatch):

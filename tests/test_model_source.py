@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moi.cli import main
+from moi_bench import engines
+from moi_bench.engine import worker
 from moi_engines import load_engine
 from moi_engines.hub import choose, explain
 from moi_engines.model_source import model_name, resolve_model
@@ -124,6 +126,23 @@ def test_a_hub_id_is_downloaded_once_and_decodes_as_its_folder(hub, offline, tin
     assert hub.sent["model.safetensors"] == 1
     offline()
     assert resolve_model("org/model") == folder
+
+
+def test_bench_engines_measures_a_hub_id_at_its_revision(hub, tiny_model, monkeypatch, tmp_path):
+    """The worker, a process of its own, is given the folder; the row names the hub id."""
+    hub.repos["org/model"] = files_of(tiny_model("llama"))
+    folders = []
+
+    def work(name, cases, repeats, threads):
+        folders.extend(Path(case.model) for case in cases)
+        yield from (worker.failed(case, "failed", "not run") for case in cases)
+
+    monkeypatch.setattr(engines, "_work", work)
+    flags = ["--engine", "torch", "--batch", "1", "--out", str(tmp_path / "rows.json")]
+    assert main(["bench", "engines", "--model", "org/model", "--revision", "v1", *flags]) == 1
+    assert [folder.name for folder in folders] == [OLDER]
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    assert (row["case"]["model"], row["case"]["name"]) == ("org/model", "org/model B=1 context=16")
 
 
 def test_only_what_is_needed_is_downloaded(hub, tiny_model):

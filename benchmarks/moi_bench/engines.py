@@ -14,11 +14,13 @@ from pathlib import Path
 import torch
 
 from moi_bench.engine.adapters import ADAPTERS
-from moi_bench.engine.cases import MODELS, SUITES, EngineCase, model_folder
+from moi_bench.engine.cases import MODELS, SUITES, EngineCase
 from moi_bench.engine.worker import failed
 from moi_bench.rows import Row, dumps, environment, prepare, version, write
 from moi_bench.text_table import text_table
 from moi_engines.availability import BACKENDS
+from moi_engines.commands.model_arguments import MODEL_HELP
+from moi_engines.model_source import resolve_model
 
 KIND = "engine"
 _LIBRARIES = {
@@ -37,8 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", choices=sorted(SUITES), help="cases to measure (default: h100 on a GPU)")
     parser.add_argument("--engine", nargs="+", metavar="NAME", help="engines to measure (default: all)")
     parser.add_argument(
-        "--model", nargs="+", metavar="MODEL", help=f"only these models: {', '.join(MODELS)}, or real ones by folder"
+        "--model", nargs="+", metavar="MODEL", help=f"only these models: {', '.join(MODELS)}, or {MODEL_HELP}"
     )
+    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of the hub ids")
     parser.add_argument("--batch", type=int, nargs="+", help="instead of the suite's batch sizes")
     parser.add_argument("--context", type=int, nargs="+", help="instead of the suite's prompt lengths, in tokens")
     parser.add_argument("--new-tokens", type=int, default=32, help="with --batch or --context (default: 32)")
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     rows = list[Row]()
     for row in measure(names, cases, args.repeats, args.threads):
         rows.append(row)
-        sys.stderr.write(f"{row['engine']}: {row['case']['name']}: {row['status']}\n")
+        _say(f"{row['engine']}: {row['case']['name']}: {row['status']}")
         write(args.out, rows)
     sys.stdout.write((dumps(rows) if args.json else table(rows)) + "\n")
     bad = ("wrong", "failed", "unavailable") if args.engine else ("wrong", "failed")
@@ -70,15 +73,26 @@ def choose(args: argparse.Namespace) -> list[EngineCase]:
     _at_least("new_tokens", args.new_tokens, 2)
     _at_least("repeats", args.repeats, 1)
     _at_least("threads", args.threads, 1)
-    for model in args.model or []:
-        if model not in MODELS:
-            model_folder(model)
     suite = SUITES[args.suite or ("h100" if torch.cuda.is_available() else "laptop")]
-    models = args.model or list(dict.fromkeys(case.model for case in suite))
+    models = _resolved(args.model or [], args.revision) or list(dict.fromkeys(case.model for case in suite))
     if args.batch is None and args.context is None and {*models} <= {case.model for case in suite}:
         return [case for case in suite if case.model in models]
     batches, contexts = args.batch or [1, 8], args.context or [16]
     return [EngineCase(m, b, c, args.new_tokens) for m in models for b in batches for c in contexts]
+
+
+def _resolved(names: list[str], revision: str | None) -> list[str]:
+    """Real models by their folders, each once; OSError, ValueError or ImportError for what is none."""
+    if revision is not None and not {*names} - {*MODELS}:
+        raise ValueError(f"--revision {revision} needs --model with a hub id")
+    return list(dict.fromkeys(name if name in MODELS else _real(name, revision) for name in names))
+
+
+def _real(name: str, revision: str | None) -> str:
+    try:
+        return str(resolve_model(name, revision, say=_say))
+    except OSError as error:
+        raise OSError(f"{error}; models with random weights: {', '.join(MODELS)}") from None
 
 
 def measure(names: list[str], cases: list[EngineCase], repeats: int, threads: int) -> Iterator[Row]:
@@ -163,6 +177,11 @@ def _names(wanted: list[str] | None) -> list[str]:
         if name not in known:
             raise ValueError(f"engine={name!r} is unknown; allowed: {', '.join(known)}")
     return wanted or known
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -73,12 +73,11 @@ class Server:
         self._process.wait()
 
 
-def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a JSON request; RuntimeError with what the server says otherwise."""
+def post(url: str, body: dict[str, Any], timeout: float = 120) -> Any:
+    """The answer to a JSON request within `timeout` seconds; RuntimeError with what the server says otherwise."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return json.load(answer)
     except urllib.error.HTTPError as error:
         raise RuntimeError(f"{url} answered {error.code}: {error.read().decode(errors='replace')[:300]}") from None

@@ -46,7 +46,7 @@ def converted(file: Path, say: Callable[[str], None] = lambda text: None) -> Pat
     """
     from huggingface_hub.utils import WeakFileLock
 
-    target = cache_folder() / "gguf" / f"{file.stem}-{digest(file)[:16]}-{_FORMAT}"
+    target = _cache() / f"{file.stem}-{digest(file)[:16]}-{_FORMAT}"
     if not target.is_dir():
         _check_packages()
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +56,15 @@ def converted(file: Path, say: Callable[[str], None] = lambda text: None) -> Pat
                 with whole_folder(target) as draft:
                     convert(file, draft)
     return target
+
+
+def name_of(folder: Path) -> str:
+    """The name of the file that a folder in the cache was made from; any other folder's own name."""
+    return folder.name.rsplit("-", 2)[0] if folder.parent == _cache().resolve() else folder.name
+
+
+def _cache() -> Path:
+    return cache_folder() / "gguf"
 
 
 def digest(file: Path) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from moi_engines.gguf_model import converted, is_gguf
+from moi_engines.gguf_model import converted, is_gguf, name_of
 from moi_engines.hub import download
 
 Say = Callable[[str], None]
@@ -39,12 +39,12 @@ def resolve_model(model: str | Path, revision: str | None = None, *, say: Say = 
 
 
 def model_name(folder: Path) -> str:
-    """What to call a resolved model: the hub id of a snapshot in the hub's cache, else the folder's name."""
+    """What to call a resolved model: the hub id of a snapshot in the hub's cache, a GGUF file's name, the folder's."""
     whole = folder.resolve()
     cached = whole.parent.parent.name
     if whole.parent.name == "snapshots" and cached.startswith("models--"):
         return cached.removeprefix("models--").replace("--", "/")
-    return whole.name
+    return name_of(whole)
 
 
 def _folder(path: Path, say: Say) -> Path:

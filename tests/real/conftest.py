@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from moi import MoIConfig
 from moi_engines import SamplingParams
@@ -85,21 +86,43 @@ class Real:
         return [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
 
     @cached_property
-    def greedy(self) -> Cases:
-        """Every other prompt plain, then each mixed: few rows, for the reference is slow."""
+    def cases(self) -> Cases:
+        """Greedy rows, every other prompt plain, then each mixed; sampled ones, plain and mixed from the same noise.
+
+        Few of them, for the reference is slow.
+        """
         plain = self.prompts[::2]
-        rows = [*plain, *self.prompts]
-        return Cases(rows, [_GREEDY] * len(rows), [MoIConfig("token")] * len(plain) + list(_MIXED))
+        prompts = [*plain, *self.prompts, *self.prompts[-1:] * 2]
+        moi = [MoIConfig("token")] * len(plain) + [*_MIXED, MoIConfig("token"), MoIConfig(beta=1.0)]
+        return Cases(prompts, [_GREEDY] * (len(prompts) - 2) + [_SAMPLED] * 2, moi)
+
+    @property
+    def plain(self) -> range:
+        """Rows that are greedy and plain."""
+        return range(len(self.prompts[::2]))
+
+    @property
+    def greedy(self) -> range:
+        return range(len(self.cases.prompts) - 2)
+
+    @property
+    def every(self) -> range:
+        return range(len(self.cases.prompts))
 
     @cached_property
-    def sampled(self) -> Cases:
-        """One prompt, plain and mixed from the same noise."""
-        return Cases(self.prompts[-1:] * 2, [_SAMPLED] * 2, [MoIConfig("token"), MoIConfig(beta=1.0)])
+    def expected(self) -> list[Any]:
+        """The torch engine's generations."""
+        return self.decode(self.engine, self.every)
 
-    @cached_property
-    def expected(self) -> dict[int, Any]:
-        """The torch engine's generations by `id` of the cases."""
-        return {id(cases): _decode(self.engine, cases) for cases in (self.greedy, self.sampled)}
+    def some(self, rows: Sequence[int]) -> Cases:
+        cases = self.cases
+        return Cases(*([values[row] for row in rows] for values in (cases.prompts, cases.sampling, cases.moi)))
+
+    def decode(self, engine: Any, rows: Sequence[int]) -> list[Any]:
+        """An engine's generations."""
+        cases = self.some(rows)
+        found: list[Any] = engine.generate(cases.prompts, cases.sampling, cases.moi)
+        return found
 
     def reference(self, weights: str) -> Reference:
         """One at a time: float64 takes memory."""
@@ -108,43 +131,32 @@ class Real:
             self._references[weights] = Reference(self.folder, weights=weights)
         return self._references[weights]
 
-    def check(self, cases: Cases, outputs: Sequence[Any], tolerance: Tolerance = FLOAT32) -> None:
+    def check(self, rows: Sequence[int], outputs: Sequence[Any], tolerance: Tolerance = FLOAT32) -> None:
         """Fails unless each row is what the reference would choose, up to rounding.
 
         Rows with the torch engine's tokens were judged with it: only their measures are compared, with its own.
         """
-        told = self.expected[id(cases)]
-        new = [i for i, out in enumerate(outputs) if list(out.token_ids) != list(told[i].token_ids)]
-        for i, out in enumerate(outputs):
-            if i not in new and out.entropies is not None:
-                assert list(out.entropies) == pytest.approx(told[i].entropies, abs=tolerance.entropy)
-                assert list(out.interventions) == pytest.approx(told[i].interventions, abs=tolerance.intervention)
-        self.judge(cases, outputs, new, tolerance)
+        other = dict[int, Any]()
+        for row, out in zip(rows, outputs, strict=True):
+            told = self.expected[row]
+            if list(out.token_ids) != list(told.token_ids):
+                other[row] = out
+            elif out.entropies is not None:
+                assert list(out.entropies) == pytest.approx(told.entropies, abs=tolerance.entropy)
+                assert list(out.interventions) == pytest.approx(told.interventions, abs=tolerance.intervention)
+        if other:
+            self.judge(list(other), list(other.values()), tolerance)
 
     def judge(
         self,
-        cases: Cases,
-        outputs: Sequence[Any],
         rows: Sequence[int],
+        outputs: Sequence[Any],
         tolerance: Tolerance = FLOAT32,
         weights: str = "float32",
     ) -> None:
         """Fails unless the reference, with weights of that type, would choose these rows' tokens."""
-        if rows:
-            some = Cases(*([values[i] for i in rows] for values in (cases.prompts, cases.sampling, cases.moi)))
-            verdict = judge(self.reference(weights), some, [outputs[i] for i in rows], tolerance)
-            assert verdict.agrees, str(verdict)
-
-
-def _decode(engine: Any, cases: Cases) -> list[Any]:
-    found: list[Any] = engine.generate(cases.prompts, cases.sampling, cases.moi)
-    return found
-
-
-@pytest.fixture(scope="session")
-def decode() -> Callable[[Any, Cases], list[Any]]:
-    """decode(engine, cases): its generations."""
-    return _decode
+        verdict = judge(self.reference(weights), self.some(rows), outputs, tolerance)
+        assert verdict.agrees, str(verdict)
 
 
 @pytest.fixture(scope="session", params=_selected())
@@ -156,11 +168,11 @@ def real(request: pytest.FixtureRequest) -> Real:
 
 
 @pytest.fixture(scope="session")
-def telling() -> Callable[[Cases, Sequence[Any]], None]:
+def telling(real: Real) -> Callable[[Sequence[int], Sequence[Any]], None]:
     """Fails unless generations measure something: plain rows mix nothing, mixed ones a part of their inputs."""
 
-    def check(cases: Cases, generations: Sequence[Any]) -> None:
-        for moi, out in zip(cases.moi, generations, strict=True):
+    def check(rows: Sequence[int], generations: Sequence[Any]) -> None:
+        for moi, out in zip(real.some(rows).moi, generations, strict=True):
             if moi.policy == "token":
                 assert (out.mixed_tokens, max(out.interventions)) == (0, 0)
                 continue
@@ -170,6 +182,15 @@ def telling() -> Callable[[Cases, Sequence[Any]], None]:
             assert len(set(out.entropies)) > TOKENS // 2
 
     return check
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads() -> Iterator[None]:
+    """All cores, unlike the tests of tiny models."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS") or len(os.sched_getaffinity(0))))
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

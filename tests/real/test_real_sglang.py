@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("sglang") is None, reason="needs SGLang"),
 ]
 STUBS = Path(__file__).parent.parent / "stubs_sglang"
-FLAGS = ["--random-seed", "0", "--max-running-requests", "16", "--context-length", "512"]
+FLAGS = ["--random-seed", "0", "--sleep-on-idle", "--max-running-requests", "16", "--context-length", "512"]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,7 @@ def server(real, tmp_path_factory):
 
 def test_the_server_decodes_as_the_reference(real, server, output):
     """Plain and mixed rows in one batch of the scheduler's."""
+    cases = real.some(real.greedy)
     params = [
         {
             "temperature": 0,
@@ -36,17 +37,17 @@ def test_the_server_decodes_as_the_reference(real, server, output):
             "ignore_eos": True,
             "custom_params": {"moi": {"policy": moi.policy, "beta": moi.beta, "per_token": True}},
         }
-        for sampling, moi in zip(real.greedy.sampling, real.greedy.moi, strict=True)
+        for sampling, moi in zip(cases.sampling, cases.moi, strict=True)
     ]
-    body = {"input_ids": real.greedy.prompts, "sampling_params": params}
-    answers = post(f"{server.url}/generate", body)
+    body = {"input_ids": cases.prompts, "sampling_params": params}
+    answers = post(f"{server.url}/generate", body, timeout=1200)  # a slow machine takes minutes
     told = [answer["meta_info"]["moi"] for answer in answers]
     outputs = [
         output(answer["output_ids"], None, moi["entropy"], moi["intervention"])
         for answer, moi in zip(answers, told, strict=True)
     ]
     real.check(real.greedy, outputs)
-    for config, moi in zip(real.greedy.moi, told, strict=True):
+    for config, moi in zip(cases.moi, told, strict=True):
         if config.policy == "token":
             assert moi["mixed_tokens"] == 0
             continue

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moi_engines.model_source import model_name
+
 EMBEDDED = "embedded"
 
 
@@ -62,7 +64,7 @@ LARGEST_ON_DISK = 4.0
 class EngineCase:
     """`batch` prompts of `context` random tokens, `new_tokens` generated for each.
 
-    model  a name of `MODELS`, or a real model: a Hugging Face folder
+    model  a name of `MODELS`, or a real model: its Hugging Face folder
     """
 
     model: str
@@ -81,7 +83,7 @@ class EngineCase:
     @property
     def label(self) -> str:
         """The model's name, without where it lies."""
-        return model_folder(self.model).resolve().name if self.real else self.model
+        return model_name(Path(self.model)) if self.real else self.model
 
 
 _VOCABULARIES = ("narrow-8k", "narrow-32k", "narrow-152k")
@@ -105,14 +107,6 @@ H100 = (
 SUITES = {"laptop": LAPTOP, "h100": H100}
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a real model; ValueError if there is none."""
-    folder = Path(name)
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"model={name!r} is unknown; allowed: {', '.join(MODELS)}, or a Hugging Face model folder")
-    return folder
-
-
 def make_model(name: str, folder: Path) -> Path:
     """A model folder for a case; random weights go to `folder`."""
     from moi_engines import embedded_model
@@ -121,7 +115,7 @@ def make_model(name: str, folder: Path) -> Path:
     if name == EMBEDDED:
         return embedded_model()
     if name not in SHAPES:
-        return model_folder(name)
+        return Path(name)
     shape = SHAPES[name]
     return save_tiny_model(folder, shape.architecture, **shape.fields)
 
@@ -132,7 +126,7 @@ def vocabulary(name: str) -> int:
 
     if name in SHAPES:
         return int(SHAPES[name].fields["vocab_size"])
-    return vocabulary_of(embedded_model() if name == EMBEDDED else model_folder(name))
+    return vocabulary_of(embedded_model() if name == EMBEDDED else Path(name))
 
 
 def vocabulary_of(folder: Path) -> int:

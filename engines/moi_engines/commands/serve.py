@@ -22,6 +22,7 @@ from moi_engines.commands.model_arguments import add_model_arguments, model_fold
 from moi_engines.precision import native_bfloat16
 from moi_engines.weights import check_weights
 
+_COUNTDOWN = "18 7 7 > 67 :"  # what the embedded model knows
 _MIXING = ("preset", "policy", "beta", "top_k", "until")
 
 
@@ -47,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     previous = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     try:
         if _wait_until_ready(server, args.host, args.port):
-            sys.stdout.write(f"\nReady. Try:\n\n{client_call(args.host, args.port, served_name(folder, args))}\n\n")
+            prompt = _COUNTDOWN if args.model is None else "The sky is blue because"
+            call = client_call(args.host, args.port, served_name(folder, args), prompt)
+            sys.stdout.write(f"\nReady. Try:\n\n{call}\n\n")
             sys.stdout.flush()
         return server.wait()
     finally:
@@ -98,11 +101,11 @@ def _on_cpu(flags: list[str]) -> bool:
     return os.environ.get("SGLANG_USE_CPU_ENGINE") == "1" or not torch.accelerator.is_available()
 
 
-def client_call(host: str, port: int, model: str | Path) -> str:
+def client_call(host: str, port: int, model: str | Path, prompt: str = _COUNTDOWN) -> str:
     """A command that asks the server for a completion with its own beta."""
     body: dict[str, Any] = {
         "model": str(model),
-        "prompt": "18 7 7 > 67 :",
+        "prompt": prompt,
         "max_tokens": 64,
         "temperature": 0.6,
         "custom_params": {"moi": {"beta": 0.5}},
