@@ -42,8 +42,9 @@ SAMPLING = [
     ]
 ]
 MIXTURES = [
-    MoIConfig(policy=policy, beta=beta)
-    for policy, beta in [("moi", 1), ("moi", 0.25), ("direct", 1), ("token", 1), ("moi", 0), ("moi", 4)]
+    *(MoIConfig(beta=beta) for beta in (1, 0.25)),
+    *(MoIConfig(policy) for policy in ("direct", "token")),
+    *(MoIConfig(beta=beta) for beta in (0, 4)),
 ]
 
 

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from moi import MoIConfig
 from moi_sglang.history import Records, RequestState
 from moi_sglang.settings import RequestSettings
 
@@ -17,7 +18,7 @@ WIDTH = 44
 def test_rows_are_those_that_were_sampled_for_the_request(seed: int) -> None:
     """In batches where its place changes, asked for in between, over several growths."""
     rng, generator = random.Random(seed), np.random.default_rng(seed)
-    state, kept = RequestState(RequestSettings("moi", 1.0), -1), []
+    state, kept = RequestState(RequestSettings(MoIConfig()), -1), []
     assert len(state.rows(0, 10)) == 0
     for _ in range(rng.choice([1, 63, 64, 65, 128, 300])):
         batch = generator.integers(0, 1 << 30, (rng.randrange(1, 5), WIDTH), np.int32)
@@ -32,5 +33,5 @@ def test_rows_are_those_that_were_sampled_for_the_request(seed: int) -> None:
 
 
 def test_a_beta_beyond_float32_is_infinite() -> None:
-    _, beta, _ = RequestState(RequestSettings("moi", 1e300), -1).slot_settings
+    *_, beta = RequestState(RequestSettings(MoIConfig(beta=1e300)), -1).slot_settings
     assert np.int32(beta).view(np.float32) == np.inf

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from moi import MoIConfig, policy_code
+from moi import MoIConfig, RowParams
 from moi.testing import Inputs, oracle_embed, oracle_mix
 from moi_engines import SamplingParams, load_engine
 from moi_engines.noise import noise_stream
@@ -42,14 +42,7 @@ def naive(folder, prompt, sampling, moi):
         else:
             p, ids = (logits / sampling.temperature).softmax(-1)[0].sort(descending=True)
             token = ids[(p.double().cumsum(0) <= u).sum().clamp_max(len(ids) - 1)][None]
-        row = Inputs(
-            logits,
-            token,
-            torch.tensor([moi.beta]),
-            torch.tensor([float(sampling.temperature)]),
-            torch.tensor([policy_code(moi.policy)]),
-        )
-        mixture = oracle_mix(row, moi)
+        mixture = oracle_mix(Inputs(logits, token, RowParams.of([moi], [sampling.temperature])), moi)
         tokens.append(token.item())
         entropies.append(mixture.entropy.item())
         x = torch.cat([x, oracle_embed(mixture, every_row).float()[None]], 1)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moi_sglang.history import PLAIN, Rows, mixing, state_of
+from moi_sglang.history import Rows, mixing, plain_settings, state_of
 from moi_sglang.note import UNKNOWN, Note, Replay, attach, note_of
 from moi_sglang.runtime import Runtime
 from moi_sglang.tables import NO_GATE, NOT_DUE
@@ -60,7 +60,7 @@ class Batches:
         for req, start, length in zip(batch.reqs, batch.prefix_lens, batch.extend_lens, strict=True):
             state = state_of(req)
             if state is None:
-                settings.append(PLAIN)
+                settings.append(plain_settings())
             else:
                 settings.append(state.settings_after(req.origin_input_ids, req.output_ids))
                 self._runtime.watch(req.rid, state.gate != NO_GATE)

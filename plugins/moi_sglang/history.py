@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from moi.policies import policy_code
+from moi import MoIConfig
+from moi.rows import encode, policy_layout
 from moi_sglang.settings import KEY, RequestSettings
 from moi_sglang.tables import NO_GATE, NOT_DUE
 
@@ -37,18 +39,16 @@ class RequestState:
         self.mixes = settings.mixes
         self.gate = gate
         self.replayed = 0
-        with np.errstate(over="ignore"):  # more than float32 holds is as good as infinity
-            beta = int(np.float32(settings.beta).view(np.int32))
-        self.slot_settings = (policy_code(settings.policy), beta, gate)
+        self.slot_settings = slot_settings(settings.moi, gate)
         self._pending: list[tuple[Rows, int]] = []
         self._rows: Rows | None = None
         self._length = 0
 
-    def settings_after(self, prompt: Sequence[int], output: Sequence[int]) -> tuple[int, int, int]:
-        """(policy, beta's bits, gate) of its slot; plain once the gate's token has been generated."""
-        policy, beta, gate = self.slot_settings
+    def settings_after(self, prompt: Sequence[int], output: Sequence[int]) -> tuple[int, ...]:
+        """`slot_settings` of its slot; plain once the gate's token has been generated."""
+        policy, gate, *parameters = self.slot_settings
         closed = gate != NO_GATE and (gate in output or gate in prompt[-_TAIL:])
-        return (0 if closed else policy, beta, gate)
+        return (0 if closed else policy, gate, *parameters)
 
     def append(self, rows: Rows, index: int) -> None:
         """Row `index` of a sampled batch [B,W], which is kept until the next copy: cheaper than a copy each step."""
@@ -74,7 +74,16 @@ class RequestState:
         self._pending.clear()
 
 
-PLAIN = (0, 0, NO_GATE)
+def slot_settings(moi: MoIConfig, gate: int) -> tuple[int, ...]:
+    """(policy, gate, bits of the parameters) as `Tables.configure` takes them."""
+    codes, values = encode([moi], policy_layout())
+    return (codes[0], gate, *np.array(values[0], np.float32).view(np.int32).tolist())
+
+
+@functools.cache
+def plain_settings() -> tuple[int, ...]:
+    """Of a slot whose request has no settings."""
+    return slot_settings(MoIConfig("token"), NO_GATE)
 
 
 def state_of(req: Any) -> RequestState | None:

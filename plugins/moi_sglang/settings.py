@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moi import MoIConfig
-from moi.config import check_beta
-from moi.policies import policy_code
+from moi.config import parameter_values
 
 KEY = "moi"  # of custom_params and of meta_info
 THINK_END = "think_end"
-PER_REQUEST = ("policy", "beta", "until", "per_token")
+PER_REQUEST = ("until", "per_token")  # beside the policy and its parameters
 _PER_SERVER = ("top_k", "entropy", "prior", "preset")
 
 Until = str | int | None
@@ -38,19 +37,18 @@ class ServerSettings:
 class RequestSettings:
     """How one request decodes.
 
-    policy, beta  as in `moi.MoIConfig`
+    moi           policy and parameters; K, entropy and prior are the server's
     until         mix up to this token id, or up to the model's end of thinking ("think_end"); None: to the end
     per_token     report entropy and intervention of every token
     """
 
-    policy: str
-    beta: float
+    moi: MoIConfig
     until: Until = None
     per_token: bool = False
 
     @property
     def mixes(self) -> bool:
-        return self.policy != "token"
+        return self.moi.policy != "token"
 
 
 def request_settings(custom_params: Any, server: ServerSettings) -> RequestSettings:
@@ -60,21 +58,20 @@ def request_settings(custom_params: Any, server: ServerSettings) -> RequestSetti
     """
     given = custom_params.get(KEY) if isinstance(custom_params, Mapping) else None
     if given is None:
-        return RequestSettings(server.moi.policy, server.moi.beta, server.until)
+        return RequestSettings(server.moi, server.until)
     if not isinstance(given, Mapping):
         raise ValueError(f"custom_params['moi']={given!r} is not allowed; it must be a dict of settings")
-    for key in given:
-        if key in _PER_SERVER:
+    for key in _PER_SERVER:
+        if key in given:
             raise ValueError(f"moi key {key!r} is a setting of the server; start it with --moi-{key.replace('_', '-')}")
-        if key not in PER_REQUEST:
-            raise ValueError(f"moi key {key!r} is unknown; allowed: {', '.join(PER_REQUEST)}")
     policy = given.get("policy", server.moi.policy if server.moi.policy != "token" else "moi")
-    policy_code(policy)
+    known = dict(server.moi.parameters) if policy == server.moi.policy else {}
+    own = {key: value for key, value in given.items() if key not in ("policy", *PER_REQUEST)}
+    moi = server.moi.replace(policy=policy, **parameter_values(policy, {**known, **own}, PER_REQUEST))
     per_token = given.get("per_token", False)
     if not isinstance(per_token, bool):
         raise ValueError(f"per_token={per_token!r} is not allowed; per_token must be true or false")
-    until = check_until(given.get("until", server.until))
-    return RequestSettings(policy, check_beta(given.get("beta", server.moi.beta)), until, per_token)
+    return RequestSettings(moi, check_until(given.get("until", server.until)), per_token)
 
 
 def check_until(until: Any) -> Until:

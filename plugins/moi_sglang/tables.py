@@ -4,8 +4,8 @@ A row of `mixtures`, int32, is what the sampler leaves for the next embedding:
 
     ids [S] | weights [S], float32 bits | position where it is due, -1: none | entropy, float32 bits
 
-Dims: R request slots, S = K + 1, W = 2 S + 2. Slot 0 of the ids is the sampled token. Rows are zeroed,
-then position -1: a slot that nothing was written to decodes plainly, as do SGLang's padding rows (slot 0).
+Dims: R request slots, S = K + 1, W = 2 S + 2, P parameters as in `moi.RowParams`. Slot 0 of the ids is the sampled
+token. Rows are zeroed, then position -1: a slot that nothing was written to decodes plainly, as do SGLang's padding rows (slot 0).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from moi import Mixture
+from moi.rows import parameter_count
 
 NOT_DUE = -1
 NO_GATE = -1
@@ -24,10 +25,10 @@ NO_GATE = -1
 
 @dataclass(frozen=True)
 class Tables:
-    """mixtures int32 [R,W]; beta float32 [R]; policy int32 [R], code 0 is plain; gate int32 [R], a token id or -1."""
+    """mixtures int32 [R,W]; parameters float32 [R,P]; policy int32 [R], 0 is plain; gate int32 [R], an id or -1."""
 
     mixtures: Tensor
-    beta: Tensor
+    parameters: Tensor
     policy: Tensor
     gate: Tensor
 
@@ -37,17 +38,17 @@ class Tables:
         position_of(mixtures).fill_(NOT_DUE)
         return cls(
             mixtures,
-            torch.zeros(slots, device=device),
+            torch.zeros(slots, parameter_count(), device=device),
             torch.zeros(slots, dtype=torch.int32, device=device),
             torch.full((slots,), NO_GATE, dtype=torch.int32, device=device),
         )
 
     def configure(self, slots: Tensor, settings: Tensor) -> None:
-        """Settings int32 [n,3] (policy, beta's float32 bits, gate) for these slots, which forget their mixtures."""
+        """Settings int32 [n,2+P] (policy, gate, parameters' bits) for these slots, which forget their mixtures."""
         self.forget(slots)
         self.policy.index_copy_(0, slots, settings[:, 0])
-        self.beta.index_copy_(0, slots, settings[:, 1].view(torch.float32))
-        self.gate.index_copy_(0, slots, settings[:, 2])
+        self.gate.index_copy_(0, slots, settings[:, 1])
+        self.parameters.index_copy_(0, slots, settings[:, 2:].view(torch.float32))
 
     def forget(self, slots: Tensor) -> None:
         """No mixture is due for these slots. Their rows keep their ids, which are looked up all the same."""
@@ -55,7 +56,7 @@ class Tables:
 
     @property
     def bytes_per_slot(self) -> int:
-        each = (self.mixtures, self.beta, self.policy, self.gate)
+        each = (self.mixtures, self.parameters, self.policy, self.gate)
         return sum(table.stride(0) * table.element_size() for table in each)
 
 

@@ -37,7 +37,8 @@ class Arm:
         return replace(self, policy="token", beta=None)
 
     def config(self, base: MoIConfig) -> MoIConfig:
-        return replace(base, policy=self.policy, beta=base.beta if self.beta is None else self.beta)
+        given = {} if self.beta is None else {"beta": self.beta}
+        return base.replace(policy=self.policy, **given)
 
     def sampling(self, max_new_tokens: int, seed: int) -> SamplingParams:
         return SamplingParams(self.temperature, self.top_p, max_new_tokens=max_new_tokens, seed=seed)
