@@ -5,7 +5,7 @@ A row of `mixtures`, int32, is what the sampler leaves for the next embedding:
     ids [S] | weights [S], float32 bits | position where it is due, -1: none | entropy, float32 bits
 
 Dims: R request slots, S = K + 1, W = 2 S + 2, P parameters as in `moi.RowParams`. Slot 0 of the ids is the sampled
-token. Rows are zeroed, then position -1: a slot that nothing was written to decodes plainly, as do SGLang's padding rows (slot 0).
+token. Rows are zeroed, then position -1: a slot that nothing was written to decodes plainly, as does padding (slot 0).
 """
 
 from __future__ import annotations
