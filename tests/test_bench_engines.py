@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from moi import MoIConfig
 from moi.cli import main
 from moi_bench import engines, fits, serve
 from moi_bench.engine import adapters, memory, worker
 from moi_bench.engine.cases import H100, LAPTOP, EngineCase, vocabulary
-from moi_engines import embedded_model
+from moi_bench.engine.transformers_generate import TransformersGenerate
+from moi_bench.report.results import read
+from moi_engines import SamplingParams, embedded_model
+from moi_engines.checkpoint import load_checkpoint
+from moi_engines.testing import save_tiny_model
+from moi_engines.torch_engine import TorchEngine
 
 TINY = EngineCase("embedded", 2, 6, 4)
 
@@ -44,6 +51,53 @@ def test_plain_and_moi_are_measured_in_turn_in_a_process_of_their_own(
     assert row["baseline"] == "the same loop without the op"
 
 
+def test_a_real_model_is_measured_beside_transformers_generate(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Its row names the model, not where it lies."""
+    folder = save_tiny_model(tmp_path / "pretrained", "llama")
+    flags = ["--batch", "2", "--context", "6", "--new-tokens", "4", "--repeats", "3", "--engine", "torch"]
+    out = tmp_path / "rows.json"
+    status, (row,) = bench(capsys, "--model", str(folder), *flags, "--out", str(out))
+    assert (status, row["status"], row["reason"]) == (0, "ok", None)
+    assert row["case"]["name"] == "pretrained B=2 context=6"
+    assert (row["case"]["model"], row["case"]["real"]) == ("pretrained", True)
+    assert row["case"]["vocab"] == json.loads((folder / "config.json").read_text())["vocab_size"]
+    assert row["transformers"]["tokens_per_s"]["median"] > 0
+    for side in ("plain", "moi"):
+        ratio = row["ratio_to_transformers"][side]
+        assert 0 < ratio["p10"] <= ratio["median"] <= ratio["p90"]
+        assert ratio["turns"] == 3
+    assert read([out]).engine == [row]
+
+
+def test_generate_runs_the_same_prompts_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greedily it makes the torch engine's tokens, past the end of the text too."""
+    engine = TorchEngine(embedded_model())
+    prompts, sampling = [[3, 7, 9], [5, 4, 8]], SamplingParams(temperature=0, max_new_tokens=9, ignore_eos=True)
+    made = list[Any]()
+    model = engine.checkpoint.model
+    own = model.generate
+    monkeypatch.setattr(model, "generate", lambda *args, **kwargs: made.append(own(*args, **kwargs)) or made[-1])
+    assert TransformersGenerate(model).run(prompts, sampling)["tokens_per_s"] > 0
+    expected = engine.generate(prompts, sampling, MoIConfig("token"))
+    eos = model.generation_config.eos_token_id
+    for row, found in zip(expected, made[0][:, 3:].tolist(), strict=True):
+        until = row.token_ids.index(eos) if eos in row.token_ids else None  # generate takes the next best there
+        assert found[:until] == list(row.token_ids)[:until]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [SamplingParams(temperature=0.7, top_k=3), SamplingParams(top_p=0.9, min_p=0.2), SamplingParams(temperature=0)],
+    ids=str,
+)
+def test_generate_makes_as_many_tokens_as_were_asked_for(sampling: SamplingParams) -> None:
+    model = load_checkpoint(embedded_model(), torch.device("cpu"), torch.float32).model
+    asked = replace(sampling, max_new_tokens=40, ignore_eos=True)
+    assert TransformersGenerate(model).run([[3, 7, 9]] * 2, asked)["tokens_per_s"] > 0
+
+
 def test_a_missing_engine_is_a_row_and_fails_only_if_it_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,14 +118,15 @@ def test_a_missing_engine_is_a_row_and_fails_only_if_it_was_asked_for(
 
 def test_a_wrong_engine_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def plain_only(model: Path, scratch: Path, batch: int, positions: int) -> adapters.Pair:
-        engine = adapters.PlainTorchEngine(model, batch_size=batch)
+        engine = adapters.PlainTorchEngine(TorchEngine(model, batch_size=batch))
         return adapters.Pair(engine, engine, "")
 
     monkeypatch.setitem(adapters.ADAPTERS, "torch", plain_only)
     monkeypatch.setattr(worker, "_time", lambda *_: pytest.fail("timed"))
     (row,) = worker.measure("torch", [TINY], 1, tmp_path)
     assert row["status"] == "wrong"
-    assert "tokens equal the torch engine's, 100% required" in row["reason"]
+    assert "not as the torch engine decodes: " in row["reason"]
+    assert "row 0, step " in row["reason"]
     assert row["ratio"] is None
 
 

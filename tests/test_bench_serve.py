@@ -105,7 +105,7 @@ def test_a_server_that_does_not_start_is_a_row(monkeypatch: pytest.MonkeyPatch, 
         (["--share", "2"], "--share=2 is not allowed"),
         (["--requests", "0"], "--requests=0 is not allowed"),
         (["--concurrency", "0"], "--concurrency=0 is not allowed"),
-        (["--model", "nowhere"], "model='nowhere' is neither a folder nor one of qwq-32b"),
+        (["--model", "nowhere"], "model folder nowhere does not exist; on the hub it is not in the cache"),
     ],
 )
 def test_senseless_loads_are_refused(capsys: pytest.CaptureFixture[str], flags: list[str], words: str) -> None:

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig, T5Config
 
 from moi_engines.checkpoint import input_embedding, load_checkpoint, refuse_architecture
+from moi_engines.end_tokens import end_ids
 
 CPU = torch.device("cpu")
 
@@ -64,3 +65,32 @@ def test_an_embedding_that_does_more_than_look_up_is_refused(tiny_model):
     model.get_input_embeddings().register_forward_hook(lambda module, args, out: out + 1)
     with pytest.raises(ValueError, match="Embedding does more than look rows up"):
         input_embedding(model)
+
+
+def rewrite(file, **fields):
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def test_a_text_ends_at_what_any_of_the_three_files_names(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model("qwen2"), tmp_path / "model")
+    rewrite(folder / "config.json", eos_token_id=[5, 6])
+    rewrite(folder / "generation_config.json", eos_token_id=7)
+    word = load(folder).tokenizer.convert_ids_to_tokens(9)
+    rewrite(folder / "tokenizer_config.json", eos_token=word)
+    assert load(folder).limits.eos == {5, 6, 7, 9}
+    (folder / "generation_config.json").unlink()
+    assert load(folder).limits.eos == {5, 6, 9}
+
+
+def test_end_of_turn_tokens_that_sglang_knows_end_a_text_too(tiny_model):
+    checkpoint = load(tiny_model("qwen2"))
+    checkpoint.tokenizer.add_tokens(["<|eom_id|>"], special_tokens=True)
+    eom = checkpoint.tokenizer.convert_tokens_to_ids("<|eom_id|>")
+    assert end_ids(tiny_model("qwen2"), checkpoint.model.config, checkpoint.tokenizer) == {1, eom}
+
+
+def test_an_unreadable_generation_config_names_the_folder(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model("qwen2"), tmp_path / "model")
+    (folder / "generation_config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"model folder .*model cannot be read"):
+        load(folder)

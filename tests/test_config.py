@@ -94,3 +94,10 @@ def test_a_bad_payload_names_the_key_the_value_and_what_is_allowed(payload, word
 def test_an_unknown_preset_is_refused():
     with pytest.raises(ValueError, match=r"preset='fast' is unknown; allowed: official, paper"):
         MoIConfig.preset("fast")
+
+
+def test_betas_beyond_float32_are_infinite():
+    assert math.isinf(MoIConfig(beta=1e39).beta)
+    assert math.isinf(MoIConfig.from_dict({"beta": "inf"}).beta)
+    assert MoIConfig(beta=3.4e38).beta == 3.4e38
+    assert MoIConfig(beta=0.0).to_dict()["beta"] == 0.0

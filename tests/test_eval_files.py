@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,98 @@ def test_bad_files_are_refused_by_line(
     data.write_text(content)
     assert main(["eval", "aime", "--data", str(data), "--out", str(tmp_path / "out.jsonl")]) == 2
     assert words in capsys.readouterr().err
+
+
+IN_THE_WILD = {
+    "degrees": '{"question": "q", "answer": "204^\\\\circ"}',
+    "float": '{"problem": "q", "answer": 204.0}',
+    "float in text": '{"problem": "q", "answer": "204.0"}',
+    "box": '{"problem": "q", "answer": "$\\\\boxed{204}$"}',
+    "upper case": '{"PROBLEM": "q", "Answer": 204}',
+    "no id twice": '{"id": null, "problem": "q", "answer": 204}\n{"id": null, "problem": "r", "answer": 204}',
+    "line separator": '{"problem": "a\u2028b", "answer": 204}',
+    "next line": '{"problem": "a\x85b\x0b\x0c\x1c", "answer": 204}',
+    "byte order mark": '\ufeff{"problem": "q", "answer": 204}',
+    "carriage return": '\r\n{"problem": "q", "answer": 204}\r\n\r\n',
+    "the same twice": '{"problem": "q", "problem": "q", "answer": 204}',
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_WILD)
+def test_files_as_they_are(tmp_path: Path, name: str) -> None:
+    data = tmp_path / "aime.jsonl"
+    data.write_bytes(
+        IN_THE_WILD[name].encode().replace(b"\x0b", b"\\u000b").replace(b"\x0c", b"").replace(b"\x1c", b"")
+    )
+    task = AIMETask(data, None, 0)
+    assert [item.answer for item in task.items] == [204] * len(task.items)
+    assert len({item.id for item in task.items}) == len(task.items) == 1 + (name == "no id twice")
+
+
+BROKEN = {
+    "half a surrogate": (
+        b'{"problem": "x \\ud835 y", "answer": 2}',
+        r"line 1: 'problem' holds \ud835, half a character",
+    ),
+    "half a surrogate id": (b'{"id": "\\udc00", "problem": "x", "answer": 2}', r"line 1: 'id' holds \udc00"),
+    "NaN": (b'{"problem": "x", "answer": NaN}', "NaN is no number of JSON"),
+    "infinity": (b'{"problem": "x", "answer": -Infinity}', "-Infinity is no number of JSON"),
+    "large": (b'{"problem": "x", "answer": 1e999}', "answer=inf is not allowed"),
+    "huge": (b'{"problem": "x", "answer": ' + b"9" * 5000 + b"}", "line 1 is not valid JSON"),
+    "deep": (b'{"problem": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "line 1 is nested too deeply"),
+    "two values": (b'{"problem": "x", "problem": "y", "answer": 2}', "the key problem stands twice"),
+    "two cases": (b'{"problem": "x", "Problem": "y", "answer": 2}', "has 'Problem' twice"),
+    "compressed": (gzip.compress(b"{}"), "is compressed; unpack it"),
+    "Latin-1": (b'{}\n{"problem": "caf\xe9"}', "line 2 is not UTF-8 text"),
+    "half": (b'{"problem": "x", "answer": 2.5}', "answer=2.5 is not allowed"),
+    "several": (b'{"problem": "x", "answer": "4, 5"}', "answer=4, 5 is not allowed"),
+    "true": (b'{"problem": "x", "answer": true}', "'answer'=True; it must be text or a number"),
+    "list": (b'{"problem": ["x"], "answer": 2}', "'problem'=['x']; it must be text or a number"),
+    "blank": (b'{"problem": " ", "answer": 2}', "has no 'problem' or 'question'"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    content, words = BROKEN[name]
+    data = tmp_path / "aime.jsonl"
+    data.write_bytes(content + b"\n")
+    assert main(["eval", "aime", "--data", str(data), "--out", str(tmp_path / "out.jsonl")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert str(data) in line
+    assert len(line) < 500
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["", "missing.jsonl"])
+def test_folders_and_missing_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert main(["eval", "aime", "--data", str(tmp_path / name), "--out", str(tmp_path / "out.jsonl")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / name) in line
+
+
+def test_results_belong_to_the_contents_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(year: str, answer: int) -> int:
+        (tmp_path / year).mkdir(exist_ok=True)
+        data = write(tmp_path / year / "test.jsonl", {"problem": "1+1?", "answer": answer})
+        out = ["--out", str(tmp_path / "r.jsonl"), "--policy", "token", "--max-new-tokens", "3"]
+        return main(["eval", "aime", "--data", str(data), *out])
+
+    assert run("2024", 2) == 0
+    assert run("2024", 2) == 0
+    capsys.readouterr()
+    assert run("2025", 3) == 2
+    assert "was started with task.sha256=" in capsys.readouterr().err
+
+
+def test_a_run_that_decoded_nothing_pins_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = write(tmp_path / "p.jsonl", {"problem": "1+1?", "answer": 2}), tmp_path / "r.jsonl"
+    argv = ["eval", "aime", "--data", str(data), "--out", str(out), "--policy", "token"]
+    assert main(argv) == 2
+    assert "--max-new-tokens is 32768; the model has" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*argv, "--max-new-tokens", "3"]) == 0
 
 
 def test_more_problems_than_there_are_and_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,3 +96,56 @@ def test_two_processes_cannot_write_one_file(path: Path) -> None:
     with pytest.raises(OSError, match="is being written by another process"):
         Journal.open(path, SETTINGS, {})
     journal.close()
+
+
+def test_what_is_no_results_file_is_never_cut(path: Path) -> None:
+    for content in (b"my notes", b'{"kind"', b'{"kind":"mine"', b"\x08\0\0\0\0\0\0\0{}", b"a\nb"):
+        path.write_bytes(content)
+        if not b'{"kind":"moi-eval",'.startswith(content):
+            with pytest.raises(ValueError, match=r"is not a results file of moi eval|is not valid JSON"):
+                Journal.open(path, SETTINGS, {})
+            assert path.read_bytes() == content
+
+
+def test_lines_end_at_newlines_alone(path: Path) -> None:
+    journal = Journal.open(path, SETTINGS, {})
+    text = "a\rb\x0bc\x0cd\x1ce\x85f\u2028g"
+    journal.append(Key("a", "\u2028", 0), {**SAMPLE, "text": text})
+    journal.close()
+    assert load(path).samples[Key("a", "\u2028", 0)]["text"] == text
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert len(load(path).samples) == 4
+
+
+def test_a_header_alone_pins_no_settings(path: Path) -> None:
+    path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n")
+    journal = Journal.open(path, {**SETTINGS, "seed": 1}, {})
+    journal.append(Key("a", "x", 0), SAMPLE)
+    journal.close()
+    header = load(path).header
+    assert header is not None
+    assert header["settings"]["seed"] == 1
+
+
+def test_a_run_without_samples_leaves_no_file(tmp_path: Path) -> None:
+    Journal.open(tmp_path / "r.jsonl", SETTINGS, {}).close()
+    assert not (tmp_path / "r.jsonl").exists()
+
+
+def test_a_file_without_samples_is_not_taken_from_whoever_writes_it(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "r.jsonl", SETTINGS, {})
+    with pytest.raises(OSError, match="is being written by another process"):
+        Journal.open(tmp_path / "r.jsonl", SETTINGS, {})
+    journal.append(Key("a", "x", 0), SAMPLE)
+    journal.close()
+    assert len(load(tmp_path / "r.jsonl").samples) == 1
+
+
+def test_infinite_settings_are_written_as_json_and_found_again(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "arms": [{"label": "a beta=inf", "beta": float("inf")}]}
+    for _ in range(2):
+        journal = Journal.open(tmp_path / "r.jsonl", settings, {})
+        if not journal.samples:
+            journal.append(Key("a", "x", 0), SAMPLE)
+        journal.close()
+    assert b"Infinity" not in (tmp_path / "r.jsonl").read_bytes()

@@ -93,3 +93,16 @@ def test_embed_names_what_is_wrong(change, words):
     with pytest.raises(ValueError) as error:
         moi.embed(mixture, arguments.pop("table"), **arguments)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize("tiny", [1e-39, 2.2e-308, 5e-324, torch.full((3,), 1e-39), torch.full((3,), 1e-300).double()])
+def test_temperatures_too_small_to_divide_by_are_greedy(tiny):
+    config = moi.MoIConfig(top_k=4, prior="sampling")
+    got, greedy = (moi.mix(LOGITS, TOKEN, config, temperature=t) for t in (tiny, 0.0))
+    assert all(torch.equal(a, b) for a, b in zip(got, greedy, strict=True))
+
+
+def test_numbers_beyond_float32():
+    with pytest.raises(ValueError, match="temperature is larger than float32 holds"):
+        moi.mix(LOGITS, TOKEN, CONFIG, temperature=1e39)
+    assert torch.equal(moi.mix(LOGITS, TOKEN, CONFIG, beta=1e39).intervention, torch.zeros(3))

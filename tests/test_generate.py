@@ -1,6 +1,8 @@
 """`moi generate` as a user runs it."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -42,7 +44,7 @@ def test_flags_reach_the_settings(capsys, model):
     report = run_json(
         capsys, *model, *SHORT, "--prompt", "a", "--preset", "paper", "--mix-top-k", "5", "--policy", "direct"
     )
-    expected = {"policy": "direct", "beta": 1.0, "top_k": 5, "entropy": "vocab", "prior": "sampling"}
+    expected = {"policy": "direct", "top_k": 5, "entropy": "vocab", "prior": "sampling"}
     assert report["moi"] == expected
 
 
@@ -50,6 +52,43 @@ def test_prompts_come_from_a_file_too(capsys, model, tmp_path):
     file = tmp_path / "prompts.txt"
     file.write_text("one\ntwo\n")
     assert len(run_json(capsys, *model, *SHORT, "--prompts-file", str(file))["outputs"]) == 2
+
+
+def test_a_broken_chat_template_is_one_line_that_names_the_file(capsys, tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model("qwen3"), tmp_path / "model")
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}")
+    assert main(["generate", "--model", str(folder), "--chat", "--prompt", "a"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("moi ")]
+    assert "--chat: the chat template in " in line
+    assert "chat_template.jinja fails: TemplateSyntaxError" in line
+
+
+def run_moi(*argv, **environment):
+    command = [sys.executable, "-m", "moi", "generate", *argv]
+    return subprocess.run(command, capture_output=True, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--prompt", b"caf\xe9"], b"prompt 0 is not Unicode text: it holds the byte 0xe9"),
+        (["--prompt", "a", "--stop", b"\xff"], b"a stop string is not Unicode text: it holds the byte 0xff"),
+        (["--prompt", "a", "--model", b"caf\xe9"], b"does not exist"),
+    ],
+)
+def test_arguments_that_are_not_utf8_are_one_line(model, argv, words):
+    done = run_moi(*model, *argv)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert words in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_terminal_that_lacks_characters_gets_escapes(model):
+    plain = run_moi(*model, *SHORT, "--prompt", "naïve 東京", PYTHONIOENCODING="ascii")
+    assert plain.returncode == 0, plain.stderr
+    assert rb"na\xefve \u6771\u4eac" in plain.stdout
+    done = run_moi(*model, *SHORT, "--prompt", "東京", "--json", "--beta", "inf", PYTHONIOENCODING="ascii")
+    assert json.loads(done.stdout.decode("ascii"))["moi"]["beta"] == "inf"
 
 
 def test_the_chat_template_is_applied_when_asked_for(capsys, model):

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from moi import MoIConfig
+from moi_engines import SamplingParams
+from moi_engines.checkpoint import load_checkpoint
 from moi_engines.testing import save_tiny_model
 
 pytest.importorskip("onnx")
@@ -21,7 +25,7 @@ pytest.importorskip("onnxruntime")
 from moi_engines.commands import export as command
 from moi_engines.onnx_engine import ONNXEngine
 from moi_engines.onnx_export import export
-from moi_onnx.folder import whole_folder
+from moi_onnx.exporter import to_onnx
 from moi_onnx.manifest import read_manifest
 from moi_onnx.options import ExportOptions
 
@@ -65,51 +69,43 @@ def test_the_self_check_reports(
 ) -> None:
     model = folder.parent / "model"
     command.self_check(model, folder, ExportOptions())
-    assert "24 of 24 tokens" in capsys.readouterr().err
+    assert "of 32 tokens judged, largest margin" in capsys.readouterr().err
     other = save_tiny_model(folder.parent / "other", "qwen3", seed=9)
     with pytest.raises(RuntimeError, match="decodes otherwise than the torch engine"):
         command.self_check(other, folder, ExportOptions())
-    command.self_check(other, folder, ExportOptions(dtype="float16"))
     command.self_check(other, folder, ExportOptions(dtype="bfloat16"))
     assert "structure only" in capsys.readouterr().err
 
 
 def test_a_full_folder_needs_force(folder: Path) -> None:
     before = (folder / "moi_config.json").read_bytes()
-    with pytest.raises(FileExistsError, match="is not empty; --force replaces it"):
+    with pytest.raises(FileExistsError, match="is not empty; --force replaces a folder that moi wrote"):
         run("--model", folder.parent / "model", "--out", folder)
     assert (folder / "moi_config.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-@pytest.mark.parametrize("existing", [True, False])
-def test_an_interrupted_export_leaves_everything_as_it_was(
-    tmp_path: Path, error: type[BaseException], existing: bool
-) -> None:
-    target = tmp_path / "out"
-    if existing:
-        target.mkdir()
-        (target / "old").write_text("old")
-
-    def fail() -> None:
-        with whole_folder(target, force=True) as draft:
-            (draft / "model.onnx").write_text("half")
-            raise error
-
-    with pytest.raises(error):
-        fail()
-    assert [path.name for path in tmp_path.iterdir()] == (["out"] if existing else [])
-    assert not existing or (target / "old").read_text() == "old"
+def test_an_export_is_replaced_by_force_and_nothing_else_is(copy: Path, folder: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(folder.parent / "model", tmp_path / "model"))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    (tmp_path / "link").symlink_to(model)
+    argv = ("--max-length", "32", "--skip-check", "--force")
+    for out in (model, tmp_path / "link", tmp_path, copy / ".." / "model", model / "config.json"):
+        with pytest.raises((OSError, ValueError), match=r"is or holds|is not a folder"):
+            run("--model", model, "--out", out, *argv)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert run("--model", model, "--out", copy, *argv) == 0
+    assert read_manifest(copy)[1].max_length == 32
+    (copy / "model.engine").write_bytes(b"x")
+    with pytest.raises(FileExistsError, match=r"holds what moi did not write \(model.engine\)"):
+        run("--model", model, "--out", copy, *argv)
+    assert all(path.read_bytes() == content for path, content in before.items() if path.is_relative_to(model))
 
 
-def test_force_replaces_the_whole_folder(tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    target.mkdir()
-    (target / "old").write_text("old")
-    with whole_folder(target, force=True) as draft:
-        (draft / "new").write_text("new")
-    assert [path.name for path in target.iterdir()] == ["new"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+def test_the_current_folder_may_be_the_target(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("--model", folder.parent / "model", "--out", ".", "--max-length", "32", "--skip-check") == 0
+    assert read_manifest(Path.cwd())[1].max_length == 32
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_failed_self_check_writes_nothing(tmp_path: Path, folder: Path) -> None:
@@ -210,3 +206,58 @@ def test_help_imports_no_torch() -> None:
         "assert not {'onnx', 'onnxruntime', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+ROPE = {
+    "linear": {"factor": 2.0},
+    "yarn": {"factor": 4.0, "original_max_position_embeddings": 32},
+    "llama3": {"factor": 8.0, "original_max_position_embeddings": 32, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+    "dynamic": {"factor": 2.0},
+    "longrope": {
+        "factor": 2.0,
+        "original_max_position_embeddings": 32,
+        "short_factor": [1.0] * 4,
+        "long_factor": [2.0] * 4,
+    },
+}
+
+
+def rope_model(folder: Path, kind: str) -> Path:
+    return save_tiny_model(folder, "llama", rope_parameters={"rope_type": kind, "rope_theta": 10000.0, **ROPE[kind]})
+
+
+@pytest.mark.parametrize("kind", ["linear", "yarn", "llama3"])
+def test_rotary_frequencies_that_are_numbers_are_exported(tmp_path: Path, kind: str) -> None:
+    model = rope_model(tmp_path / "model", kind)
+    out = export(model, tmp_path / "out", ExportOptions(max_length=96))
+    prompt, settings = [*range(3, 43)], SamplingParams(temperature=0, max_new_tokens=12, ignore_eos=True)
+    (got,) = ONNXEngine(out).generate([prompt], settings, MoIConfig("token"))
+    with torch.inference_mode():
+        reference = load_checkpoint(model, torch.device("cpu"), torch.float32).model
+        logits = reference(torch.tensor([[*prompt, *got.token_ids]])).logits[0, len(prompt) - 1 : -1]
+    chosen = logits.gather(1, torch.tensor(got.token_ids)[:, None])[:, 0]
+    assert float((logits.max(-1).values - chosen).max()) < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_rotary_frequencies_that_follow_the_text_are_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    model = rope_model(tmp_path / "model", kind)
+    command = [sys.executable, "-m", "moi", "export", "--model", str(model), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--max-length", "64"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    said = [line for line in done.stderr.splitlines() if not line.startswith("moi export: load")]
+    assert len(said) == 1
+    assert f"rope_type='{kind}' of the model cannot be exported" in said[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_exporter_raises_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    class Undecided(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 1 if x.sum() > 0 else x
+
+    with pytest.raises(RuntimeError, match=r"^torch.onnx.export cannot export this model: .+$") as caught:
+        to_onnx(Undecided(), (torch.ones(3),), ["x"], ["y"], None, 23)
+    assert len(str(caught.value).splitlines()) == 1
+    assert capfd.readouterr() == ("", "")

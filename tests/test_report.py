@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from moi.cli import main
-from moi_bench.report import svg
+from moi_bench.report import svg, tables
 from moi_bench.report.markdown import markdown
+from moi_bench.report.page import page as report_page
 from moi_bench.report.results import read
 from moi_bench.report.summary_table import summary_table
 from moi_bench.report.tables import PAPER_CHANGE, memory_table
@@ -152,6 +153,33 @@ def test_the_summary_has_an_engine_a_line_at_one_batch_size() -> None:
     ]
 
 
+def test_real_models_come_first_and_stand_beside_generate(files: list[Path], tmp_path: Path) -> None:
+    """Rows without a yardstick (SGLang's, and all from before there was one) leave its cells empty."""
+    rows = json.loads(files[1].read_text())
+    real = {**rows[0]["case"], "name": "pretrained B=8", "model": "pretrained", "real": True, "batch": 8}
+    ratio = {"median": 1.25, "p10": 1.2, "p90": 1.3, "turns": 20}
+    yardstick = {"transformers": {"tokens_per_s": {"median": 80.0, "p10": 79.0, "p90": 81.0}}}
+    yardstick["ratio_to_transformers"] = {"plain": ratio, "moi": {**ratio, "median": 1.1}}
+    last = [{**rows[0], "case": real, **yardstick}, {**rows[2], "case": real}]
+    path = tmp_path / "with_real.json"
+    path.write_text(json.dumps([*rows, *last]))
+    results = read([path])
+    assert [row["case"]["name"] for row in results.engine[:2]] == ["pretrained B=8"] * 2
+    table = tables.real_table(results.engine)
+    shared = ["100.0", "87.7", "-12.3%", "-20.0% to -5.0%"]
+    assert table.rows[0] == ["pretrained B=8", "torch", "80.0", *shared, "1.25", "1.10"]
+    assert table.rows[1] == ["pretrained B=8", "sglang", "", *shared, "", ""]
+    assert len(table.rows) == 2
+    engines = [(row[0], row[-1]) for row in tables.engine_table(results.engine).rows]
+    assert engines[:3] == [("pretrained B=8", "1.10"), ("pretrained B=8", ""), (rows[0]["case"]["name"], "")]
+    assert summary_table(results.engine).head[1] == "pretrained"
+    assert "pretrained B=8" in report_page(results)
+    del last[0]["ratio_to_transformers"]["moi"]["p10"]
+    path.write_text(json.dumps(last))
+    with pytest.raises(ValueError, match=r"lacks 'ratio_to_transformers\.moi\.p10'"):
+        read([path])
+
+
 def test_what_is_not_measured_says_how_to(files: list[Path]) -> None:
     blocks = markdown(read([next(path for path in files if path.stem == "op")]))
     assert blocks["serve"] == "Not measured yet; the command: `moi bench serve --out serve.json`."
@@ -163,7 +191,10 @@ def test_what_is_not_measured_says_how_to(files: list[Path]) -> None:
     [
         ("nothing", "has no or unclosed markers"),
         ("<!-- moi report: op -->\n<!-- moi report: memory -->\n<!-- moi report: end -->\n", "unclosed markers"),
-        ("<!-- moi report: speed -->\n<!-- moi report: end -->\n", "asks for 'speed'; allowed: summary, op, engines"),
+        (
+            "<!-- moi report: speed -->\n<!-- moi report: end -->\n",
+            "asks for 'speed'; allowed: real, summary, op, engines",
+        ),
     ],
 )
 def test_bad_markers_are_refused(
@@ -184,7 +215,7 @@ def test_bad_markers_are_refused(
         ("r.json", '[{"schema": 2, "kind": "op"}]', "row 0 has schema=2; this version reads 1"),
         ("r.json", '[{"schema": 1, "kind": "gpu"}]', "row 0 has kind='gpu'; allowed: op, engine, serve"),
         ("r.json", '[{"schema": 1, "what": "x"}]', "row 0 has what='x'; allowed: decode throughput, host time per"),
-        ("r.json", '[{"schema": 1, "measure": "decode"}]', "row 0 has no kind; allowed: op, engine, serve"),
+        ("r.json", '[{"schema": 1, "seconds": 1}]', "row 0 has no kind; allowed: op, engine, serve"),
         ("r.json", "[]", "holds no rows"),
         ("r.json", "", "is not valid JSON, it may be cut short"),
         ("r.json", '[{"schema": 1, "kind": "op"}]', "row 0 lacks 'device'"),
@@ -195,7 +226,8 @@ def test_bad_markers_are_refused(
             "line 1 lacks 'device'",
         ),
         ("r.jsonl", '{"kind": "moi-eval", "schema": 9}\n', "has schema=9; this version reads 1"),
-        ("r.jsonl", '{"kind": "moi-ev', "has no header line"),
+        ("r.jsonl", '{"kind":"moi-ev', "has no header line"),
+        ("r.jsonl", "notes", "is not a results file of moi eval: it does not begin with a header line"),
     ],
 )
 def test_files_that_are_no_results_are_refused(

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from moi_bench.report.markdown import fill
+from moi.cli import main
+from moi_bench.report.markdown import filled
+from moi_bench.report.page import is_page, page
 from moi_bench.report.results import read
 
 ROOT = Path(__file__).parent.parent
@@ -15,8 +17,16 @@ FILES = [*sorted((RESULTS / "laptop").glob("*.json*")), RESULTS / "sglang_decode
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md", "docs/sglang.md"])
-def test_tables_are_those_of_the_committed_rows(name: str, tmp_path: Path) -> None:
-    copy, text = tmp_path / "copy.md", (ROOT / name).read_text(encoding="utf-8")
-    copy.write_text(text, encoding="utf-8")
-    fill(copy, read(FILES))
-    assert copy.read_text(encoding="utf-8") == text, "make tables"
+def test_tables_are_those_of_the_committed_rows(name: str) -> None:
+    assert filled(ROOT / name, read(FILES)) == (ROOT / name).read_text(encoding="utf-8"), "make tables"
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.rglob("*.json*")), ids=lambda path: path.name)
+def test_every_committed_file_can_be_reported(path: Path, tmp_path: Path) -> None:
+    assert main(["report", str(path), "--out", str(tmp_path / "page.html")]) == 0
+    assert is_page(tmp_path / "page.html")
+
+
+def test_all_of_them_fit_on_one_page() -> None:
+    text = page(read(sorted(RESULTS.rglob("*.json*"))))
+    assert "onnxruntime moi" in text, "rows of moi_bench.onnx_decode"

@@ -59,7 +59,7 @@ def decode_batch(slots: Tensor, positions: Tensor) -> SimpleNamespace:
 @torch.inference_mode()
 def test_a_table_that_is_looked_up_takes_rows_that_were_just_configured(runtime: Runtime) -> None:
     slots = torch.tensor([4, 2])
-    runtime.slots.tables.configure(slots, torch.tensor([[0, 0, -1], [1, 0, -1]], dtype=torch.int32))
+    runtime.slots.tables.configure(slots, torch.tensor([[0, 0, -1, -1, 0], [1, 0, -1, -1, 1]], dtype=torch.int32))
     table = runtime.runner.model.table
     runtime.batch, runtime.note = decode_batch(slots, torch.tensor([7, 8])), Note(watched=True)
     ids = torch.tensor([3, 5])

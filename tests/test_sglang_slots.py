@@ -40,6 +40,9 @@ class Step:
         tables.parameters[self.at, 0] = torch.tensor(BETA, device=DEVICE)
         gates = torch.tensor([GATE, NO_GATE, NO_GATE, 7, GATE], dtype=torch.int32, device=DEVICE)
         tables.gate[self.at] = gates
+        # The second row is closed and samples what reopens it; the third is open and does so, too.
+        opening = torch.tensor([NO_GATE, 9, 10, NO_GATE, 9], dtype=torch.int32, device=DEVICE)
+        tables.reopens[self.at], tables.resumes[self.at] = opening, torch.full_like(opening, 2)
         self.slots = variant(tables, config, TableMixed(self.embedding, 0, VOCAB))
         self.token = torch.tensor([GATE, 9, 10, GATE, 12], dtype=integers, device=DEVICE)
         self.position = torch.tensor(POSITION, dtype=integers, device=DEVICE)
@@ -77,6 +80,8 @@ def test_rows_are_left_as_documented(variant: Any, config: MoIConfig, integers: 
     plain = [0, 1] if gated else [1]  # by its gate, by its policy
     due, policy = torch.tensor(POSITION, dtype=torch.int32), torch.tensor(POLICY, dtype=torch.int32)
     due[plain], policy[plain] = NOT_DUE, 0
+    if gated:  # the mark that reopens is itself fed as its row was until then
+        policy[[1, 2]] = 2
     assert torch.equal(position_of(rows).cpu(), due)
     assert torch.equal(tables.policy[at].cpu(), policy)
 

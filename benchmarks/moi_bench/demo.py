@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from dataclasses import asdict, dataclass
 
 import torch
 
-from moi import MoIConfig
+from moi import MoIConfig, json_text
 from moi_bench.countdown import Problem, held_out, is_solution, mean_chance
 from moi_bench.intervals import wilson
 from moi_engines import Engine, SamplingParams, embedded_model, load_engine
@@ -90,8 +88,7 @@ def score(engine: Engine, problems: list[Problem], policy: str, seed: int, *, qu
 
 def report(scores: list[Score], chance: float, *, as_json: bool) -> None:
     if as_json:
-        json.dump({"scores": [asdict(row) for row in scores], "random_search": chance, "note": NOTE}, sys.stdout)
-        sys.stdout.write("\n")
+        json_text.write({"scores": [asdict(row) for row in scores], "random_search": chance, "note": NOTE})
         return
     from rich.console import Console
     from rich.table import Table

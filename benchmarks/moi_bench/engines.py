@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from moi_bench.engine.adapters import ADAPTERS
-from moi_bench.engine.cases import MODELS, SUITES, EngineCase
+from moi_bench.engine.cases import MODELS, SUITES, EngineCase, model_folder
 from moi_bench.engine.worker import failed
 from moi_bench.rows import Row, dumps, environment, prepare, version, write
 from moi_bench.text_table import text_table
@@ -36,7 +36,9 @@ TIMEOUT_S = 1200
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", choices=sorted(SUITES), help="cases to measure (default: h100 on a GPU)")
     parser.add_argument("--engine", nargs="+", metavar="NAME", help="engines to measure (default: all)")
-    parser.add_argument("--model", nargs="+", metavar="NAME", help=f"only cases of these models: {', '.join(MODELS)}")
+    parser.add_argument(
+        "--model", nargs="+", metavar="MODEL", help=f"only these models: {', '.join(MODELS)}, or real ones by folder"
+    )
     parser.add_argument("--batch", type=int, nargs="+", help="instead of the suite's batch sizes")
     parser.add_argument("--context", type=int, nargs="+", help="instead of the suite's prompt lengths, in tokens")
     parser.add_argument("--new-tokens", type=int, default=32, help="with --batch or --context (default: 32)")
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """1 if an engine is wrong, fails, or was asked for by name and is not available."""
     names, cases = _names(args.engine), choose(args)
-    prepare(args.out)
+    prepare(args.out, "engine")
     rows = list[Row]()
     for row in measure(names, cases, args.repeats, args.threads):
         rows.append(row)
@@ -70,7 +72,7 @@ def choose(args: argparse.Namespace) -> list[EngineCase]:
     _at_least("threads", args.threads, 1)
     for model in args.model or []:
         if model not in MODELS:
-            raise ValueError(f"model={model!r} is unknown; allowed: {', '.join(MODELS)}")
+            model_folder(model)
     suite = SUITES[args.suite or ("h100" if torch.cuda.is_available() else "laptop")]
     models = args.model or list(dict.fromkeys(case.model for case in suite))
     if args.batch is None and args.context is None and {*models} <= {case.model for case in suite}:
@@ -125,6 +127,7 @@ def _call(job: Path, log: Path) -> str:
 def table(rows: list[Row]) -> str:
     """The rows for people."""
     head = ["case", "engine", "plain tok/s", "MoI tok/s", "MoI/plain", "p10..p90", "TTFT ms", "TPOT ms", "peak MiB"]
+    head += ["plain/generate", "MoI/generate"]  # transformers' own, of real models
     return "\n".join([text_table(head, [_cells(row) for row in rows]), *table_of_reasons(rows)])
 
 
@@ -137,9 +140,10 @@ def table_of_reasons(rows: list[Row]) -> list[str]:
 def _cells(row: Row) -> list[str]:
     start = [row["case"]["name"], row["engine"]]
     if row["status"] != "ok":
-        return [*start, row["status"], *[""] * 6]
+        return [*start, row["status"], *[""] * 8]
     plain, moi, ratio = row["plain"], row["moi"], row["ratio"]
     peak = "" if moi["peak_bytes"] is None else f"{moi['peak_bytes'] / 2**20:.0f}"
+    against = row.get("ratio_to_transformers") or {}
     return [
         *start,
         f"{plain['tokens_per_s']['median']:.1f}",
@@ -149,6 +153,7 @@ def _cells(row: Row) -> list[str]:
         f"{moi['ttft_ms']['median']:.1f}",
         f"{moi['tpot_ms']['median']:.2f}",
         peak,
+        *(f"{against[side]['median']:.3f}" if side in against else "" for side in ("plain", "moi")),
     ]
 
 

@@ -18,7 +18,7 @@ from moi import Mixture
 from moi.kernels import IMPLEMENTATIONS, Implementation
 from moi.testing import CASES, Case, Inputs, assert_embedding, assert_mixture, oracle_embed, oracle_mix
 from moi_bench import op
-from moi_bench.rows import Row, dumps, environment
+from moi_bench.rows import Row, environment, prepare, write
 from moi_bench.timer import capture
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -36,9 +36,10 @@ def main(argv: list[str] | None = None) -> int:
     if not torch.cuda.is_available():
         sys.stderr.write("moi_bench.gpu needs a CUDA GPU that torch can see; `moi bench op` measures on the CPU\n")
         return 2
-    args.out.mkdir(parents=True, exist_ok=True)
+    prepare(args.out / "parity.json", "parity")
+    prepare(args.out / "op.json", "op")
     rows = list(check_all(torch.device("cuda")))
-    (args.out / "parity.json").write_text(dumps(rows) + "\n")
+    write(args.out / "parity.json", rows)
     bad = [row for row in rows if row["status"] == "wrong"]
     for row in bad:
         sys.stdout.write(f"{row['implementation']} {row['check']} {row['case']} {row['dtype']}: {row['reason']}\n")

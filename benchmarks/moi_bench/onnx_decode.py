@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import statistics
 import subprocess
@@ -19,14 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from moi import MoIConfig
+import torch
+
+from moi import MoIConfig, json_text
+from moi_bench.rows import Row, environment, prepare, version, write
 from moi_engines import Engine, SamplingParams, load_engine
 
-Row = dict[str, Any]
 _QWEN3_06B = {
     "vocab_size": 151_936,
     "hidden_size": 1024,
@@ -57,12 +56,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the rows there")
     parser.add_argument("--int4", action="store_true", help="measure an int4 graph, too")
     parser.add_argument("--quick", action="store_true", help="a tiny model: does the benchmark run?")
     args = parser.parse_args(argv)
+    prepare(args.out, "onnx")
+    rows = list[Row]()
     with tempfile.TemporaryDirectory() as scratch:
         for row in measure(args, Path(scratch)):
-            sys.stdout.write(json.dumps(row | _machine()) + "\n")
+            rows.append(_machine() | row)
+            write(args.out, rows)
+            sys.stdout.write(json_text.dumps(rows[-1]) + "\n")
             sys.stdout.flush()
     return 0
 
@@ -146,11 +150,9 @@ def _round(
 
 
 def _machine() -> Row:
-    import os
-
-    names = ("torch", "transformers", "onnx", "onnxruntime")
-    machine = f"{os.cpu_count()}-core {platform.machine()} CPU"
-    return {"machine": machine, "versions": {name: version(name) for name in names}}
+    shared = environment(torch.device("cpu"))
+    names = ("transformers", "onnx", "onnxruntime")
+    return shared | {"versions": {**shared["versions"], **{name: version(name) for name in names}}}
 
 
 if __name__ == "__main__":

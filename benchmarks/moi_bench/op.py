@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     suite = SUITES[args.suite or ("h100" if device.type == "cuda" else "laptop")]
     if args.repeats < 1:
         raise ValueError(f"--repeats={args.repeats} is not allowed; it must be an integer >= 1")
-    prepare(args.out)
+    prepare(args.out, "op")
     rows = list[Row]()
     for row in measure_cases(suite, device, args.repeats, args.only):
         rows.append(row)

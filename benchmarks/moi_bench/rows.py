@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 import moi
+from moi import json_text
+from moi.files import check_file, write_file
 
 SCHEMA = 1
 _SOURCES = (":/", ":(exclude,top)benchmarks/results")
@@ -85,23 +87,35 @@ def _said(*command: str) -> str | None:
         return None
 
 
-def prepare(out: Path | None) -> None:
-    """Makes the folder of a results file before minutes are spent; IsADirectoryError if the name is a folder's."""
-    if out is None:
-        return
-    if out.is_dir():
-        raise IsADirectoryError(f"--out {out} is a folder; give the name of a file")
-    out.parent.mkdir(parents=True, exist_ok=True)
+def prepare(out: Path | None, kind: str) -> None:
+    """Before minutes are spent: OSError unless `out` is free or holds rows of this kind, which new ones replace."""
+    if out is not None:
+        check_file(out, lambda path: _holds(path, kind), f"a results file of {kind} rows")
 
 
 def write(out: Path | None, rows: list[Row]) -> None:
     """All rows so far, after each of them: what is measured stays."""
-    if out is not None:
-        out.write_text(dumps(rows) + "\n")
+    if out is not None and rows:
+        kind = kind_of(rows[0])
+        write_file(out, dumps(rows) + "\n", lambda path: _holds(path, kind), f"a results file of {kind} rows")
+
+
+def _holds(path: Path, kind: str) -> bool:
+    rows = json.loads(path.read_bytes())
+    return isinstance(rows, list) and bool(rows) and all("command" in row and kind_of(row) == kind for row in rows)
+
+
+def kind_of(row: Row) -> str:
+    """What measured a row: "op", "engine", "serve", "parity", "onnx" or "sglang" (which says "what" it measured)."""
+    if "what" in row or "measure" in row:
+        return "sglang" if "what" in row else "onnx"
+    if "kind" in row:
+        return str(row["kind"])
+    return "parity" if "check" in row else "op"
 
 
 def dumps(rows: list[Row]) -> str:
-    return json.dumps(rows, indent=1)
+    return json_text.dumps(rows, indent=1)
 
 
 def table(rows: list[Row]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from moi import MoIConfig
 from moi_bench.engine.adapters import make_dummy
 from moi_bench.engine.cases import LARGEST_ON_DISK, SHAPES, make_model
 from moi_bench.engines import table_of_reasons
@@ -25,8 +26,13 @@ from moi_bench.rows import Row, dumps, environment, prepare, version, write
 from moi_bench.server import Server, post
 from moi_bench.text_table import text_table
 from moi_bench.timer import summarise
-from moi_engines import SamplingParams, load_engine
+from moi_engines import SamplingParams
 from moi_engines.availability import BACKENDS
+from moi_engines.commands.model_arguments import MODEL_HELP, model_folder
+from moi_engines.model_source import model_name
+from moi_engines.parity import TOLERANCES, Cases, Output, judge
+from moi_engines.parity_reference import Reference
+from moi_engines.parity_types import types_here
 
 KIND = "serve"
 TIMEOUT_S = 1200
@@ -49,14 +55,16 @@ class ServeCase:
 
     @property
     def name(self) -> str:
-        return f"{self.model} C={self.concurrency} N={self.requests}"
+        model = self.model if self.model in SHAPES else model_name(Path(self.model))
+        return f"{model} C={self.concurrency} N={self.requests}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     gpu = torch.cuda.is_available()
     parser.add_argument(
-        "--model", default="qwen2.5-1.5b" if gpu else "narrow-32k", help=f"folder, or {', '.join(SHAPES)}"
+        "--model", default="qwen2.5-1.5b" if gpu else "narrow-32k", help=f"{MODEL_HELP}, or {', '.join(SHAPES)}"
     )
+    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub id")
     parser.add_argument("--share", type=float, nargs="+", default=[0.5, 1.0], help="of MoI requests (default: 0.5 1)")
     parser.add_argument("--requests", type=int, help="of each run (default: four times the concurrency, at least 8)")
     parser.add_argument(
@@ -72,8 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """1 if the server cannot run, gives wrong tokens or loses a request."""
+    if args.model not in SHAPES:
+        args.model = str(model_folder(args))
     cases = _cases(args)
-    prepare(args.out)
+    prepare(args.out, "serve")
     rows = list(measure(cases, args.rounds, args.sglang))
     write(args.out, rows)
     found = serve_table(rows)
@@ -164,22 +174,22 @@ def requests(case: ServeCase, share: float, turn: int) -> list[dict[str, Any]]:
 
 
 def check(url: str, model: Path) -> None:
-    """AssertionError unless the server generates the torch engine's greedy tokens, mixed and plain."""
-    from moi import MoIConfig
+    """AssertionError unless the server decodes as the torch engine does, mixed and plain (`moi_engines.parity`)."""
+    moi = [MoIConfig("token"), MoIConfig(), MoIConfig(beta=0.25)]
+    sampling = [SamplingParams(0.0, max_new_tokens=12, ignore_eos=True)] * len(moi)
+    cases, types = Cases([[5, 9, 7, 30, 11]] * len(moi), sampling, moi), types_here("sglang", model)
+    outputs = [_answer(url, prompt, config) for prompt, config in zip(cases.prompts, moi, strict=True)]
+    parity = judge(Reference(model, weights=types.weights), cases, outputs, TOLERANCES[types.arithmetic])
+    assert parity.agrees, f"not as the torch engine decodes: {parity}"
 
-    prompt, sampling = [5, 9, 7, 30, 11], SamplingParams(0.0, max_new_tokens=12, ignore_eos=True)
-    for policy in ("token", "moi"):
-        params = {
-            "temperature": 0,
-            "max_new_tokens": 12,
-            "ignore_eos": True,
-            "custom_params": {"moi": {"policy": policy}},
-        }
-        found = post(f"{url}/generate", {"input_ids": prompt, "sampling_params": params})["output_ids"]
-        (expected,) = load_engine("torch", model).generate([prompt], sampling, MoIConfig(policy))
-        same = sum(a == b for a, b in zip(found, expected.token_ids, strict=True))
-        required = 1 if torch.cuda.is_available() else 12  # near ties turn in half precision
-        assert same >= required, f"policy {policy}: {same} of 12 greedy tokens equal the torch engine's"
+
+def _answer(url: str, prompt: Any, config: MoIConfig) -> Output:
+    """Twelve greedy tokens, with their entropies and interventions."""
+    moi = {"policy": config.policy, **dict(config.parameters), "per_token": True}
+    params = {"temperature": 0, "max_new_tokens": 12, "ignore_eos": True, "custom_params": {"moi": moi}}
+    found = post(f"{url}/generate", {"input_ids": prompt, "sampling_params": params})
+    told = found["meta_info"]["moi"]
+    return Output(found["output_ids"], None, told["entropy"], told["intervention"])
 
 
 def _row(case: ServeCase, runs: list[tuple[dict[str, float], dict[str, float]]]) -> Row:
@@ -222,8 +232,6 @@ def _cases(args: argparse.Namespace) -> list[ServeCase]:
     for share in args.share:
         if not 0 < share <= 1:
             raise ValueError(f"--share={share:g} is not allowed; it must be in (0, 1], plain is always measured")
-    if args.model not in SHAPES and not Path(args.model).is_dir():
-        raise ValueError(f"model={args.model!r} is neither a folder nor one of {', '.join(SHAPES)}")
     sizes = (args.prompt_words, args.new_tokens)
     return [
         ServeCase(args.model, share, c, args.requests or max(8, 4 * c), *sizes)

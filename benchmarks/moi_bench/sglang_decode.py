@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if args.side is not None:
         sys.stdout.write("\n" + json.dumps(measure_side(args, device)) + "\n")
         return 0
-    prepare(args.out)
+    prepare(args.out, "sglang")
     rows = list[Row]()
     for row in itertools.chain(host_time(device), compare(args, device)):
         rows.append(row)

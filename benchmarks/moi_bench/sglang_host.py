@@ -137,5 +137,6 @@ def _timed(call: Callable[[], None], before: Callable[[], None]) -> Timing:
 def _request() -> Any:
     from moi_sglang.history import RequestState
     from moi_sglang.settings import RequestSettings
+    from moi_sglang.thinking import Marks
 
-    return SimpleNamespace(moi=RequestState(RequestSettings(MoIConfig()), -1), customized_info=None)
+    return SimpleNamespace(moi=RequestState(RequestSettings(MoIConfig()), Marks()), customized_info=None)

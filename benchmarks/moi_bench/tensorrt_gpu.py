@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from moi import json_text
+from moi.files import check_file, write_file
 from moi.mixture import embed
 from moi.testing import assert_embedding
 from moi_bench.timer import measure
@@ -132,15 +134,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         sys.stderr.write("moi_bench.tensorrt_gpu needs an NVIDIA GPU, and PyTorch finds none here\n")
         return 2
+    if args.json is not None:
+        check_file(args.json, _is_report, "a report of moi_bench.tensorrt_gpu", "--json")
     device, enqueue = torch.device("cuda"), gpu_enqueue(args.architecture)
     report: dict[str, Any] = {"device": torch.cuda.get_device_name(), "architecture": args.architecture}
     report["compared"] = verify(enqueue, device)
     report["timings"] = timings(enqueue, device, TIMED, args.repeats)
-    text = json.dumps(report, indent=2) + "\n"
+    text = json_text.dumps(report, indent=2) + "\n"
     if args.json is not None:
-        args.json.write_text(text, encoding="utf-8")
+        write_file(args.json, text, _is_report, "a report of moi_bench.tensorrt_gpu", "--json")
     sys.stdout.write(text)
     return 0
+
+
+def _is_report(path: Path) -> bool:
+    return {"architecture", "compared", "timings"} <= set(json.loads(path.read_bytes()))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Runtimes that this project drives, behind one protocol."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,20 @@ ENGINES = Registry(
 
 
 def load_engine(name: str, model: str | Path, **options: Any) -> Engine:
-    """The named engine on a model folder; options as the engine's class documents them."""
-    engine: Engine = ENGINES[name](model, **options)
+    """The named engine on a model; options as the engine's class documents them.
+
+    model  for torch and sglang a folder, a hub id or a GGUF file; for the others a folder made by `moi export`
+
+    Raises ValueError for an option that the engine does not have.
+    """
+    made = ENGINES[name]
+    known = inspect.signature(made).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        for key in options:
+            if key not in known:
+                allowed = ", ".join(key for key, p in known.items() if p.kind is p.KEYWORD_ONLY)
+                raise ValueError(f"{key} is not an option of the engine {name}; its options: {allowed}")
+    engine: Engine = made(model, **options)
     return engine
 
 

@@ -1,9 +1,11 @@
-"""Loading a Hugging Face model folder for decoding from embeddings, or saying why that cannot work."""
+"""Loading a Hugging Face model for decoding from embeddings, or saying why that cannot work."""
 
 from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moi_engines.end_tokens import end_ids
+from moi_engines.model_source import resolve_model
 from moi_engines.request import Limits
+from moi_engines.weights import check_weights
 
 # They look ids up again inside the layers (per-layer embeddings, n-gram tables): a mixture has no id.
 READS_IDS_ELSEWHERE = ("gemma3n", "gemma4", "gemma4_unified", "longcat_flash_ngram")
+_TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
 _PER_LAYER_FIELDS = ("hidden_size_per_layer_input", "vocab_size_per_layer_input", "ngram_vocab_size_ratio")
 
 
@@ -29,56 +35,88 @@ class Checkpoint:
     limits: Limits
 
 
-def load_checkpoint(folder: str | Path, device: torch.device, dtype: torch.dtype) -> Checkpoint:
-    """The model in `folder`, in eval mode.
+def load_checkpoint(
+    model: str | Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Checkpoint:
+    """The model, given as `resolve_model` takes it, in eval mode.
 
-    Raises FileNotFoundError if there is no such folder or config, ValueError if it is unreadable or an
-    architecture that cannot take mixtures.
+    trust_remote_code  run the Python that a model brings along
+
+    Raises what `resolve_model` does, FileNotFoundError if there is no config or a weights file is missing, ValueError
+    if it is unreadable or an architecture that cannot take mixtures.
     """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    path, config = load_config(folder)
+    path, config = load_config(model, revision, trust_remote_code)
+    check_weights(path)
+    tokenizer = load_tokenizer(path, trust_remote_code)
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
-    try:
-        tokenizer = load_tokenizer(path)
-        model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=dtype, local_files_only=True)
-    except Exception as error:  # whatever a broken file raises in the libraries that read it
-        raise ValueError(f"model folder {path} cannot be read: {error}") from error
-    model = model.to(device).eval().requires_grad_(False)
+    with _naming(path):
+        loaded = AutoModelForCausalLM.from_pretrained(
+            path, config=config, dtype=dtype, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    return _checkpoint(path, loaded.to(device).eval().requires_grad_(False), tokenizer)
+
+
+def _checkpoint(path: Path, model: Any, tokenizer: Any) -> Checkpoint:
     if "inputs_embeds" not in inspect.signature(model.forward).parameters:
         raise ValueError(f"{type(model).__name__} takes no inputs_embeds, so it cannot be fed mixtures")
     table, scale = input_embedding(model)
-    text = config.get_text_config()
-    limits = Limits(table.shape[0], getattr(text, "max_position_embeddings", None), _eos_ids(model, tokenizer))
+    text = model.config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    limits = Limits(table.shape[0], positions, end_ids(path, model.config, tokenizer))
     return Checkpoint(model, tokenizer, table, scale, limits)
 
 
-def load_config(folder: str | Path) -> tuple[Path, Any]:
-    """The folder and its checked configuration; errors as `load_checkpoint`."""
+def load_config(model: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> tuple[Path, Any]:
+    """The folder of a model and its checked configuration; errors as `load_checkpoint`."""
     from transformers import AutoConfig
 
-    path = Path(folder)
-    if not path.is_dir():
-        raise FileNotFoundError(f"model folder {path} does not exist")
+    path = resolve_model(model, revision)
     if not (path / "config.json").is_file():
         raise FileNotFoundError(f"model folder {path} has no config.json; it must be a Hugging Face model folder")
-    try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
-    except Exception as error:  # whatever a broken file raises in the libraries that read it
-        raise ValueError(f"model folder {path} cannot be read: {error}") from error
+    with _naming(path):
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
     refuse_architecture(config)
     return path, config
 
 
-def load_tokenizer(path: Path) -> Any:
+def load_tokenizer(path: Path, trust_remote_code: bool = False) -> Any:
+    """The fast tokenizer of a folder; FileNotFoundError if it has none, ValueError if it cannot be read."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    if not any(file.is_file() for pattern in _TOKENIZERS for file in path.glob(pattern)):
+        raise FileNotFoundError(
+            f"model folder {path} has no tokenizer (tokenizer.json); copy it from the model that it came from"
+        )
+    with _naming(path):
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
+        tokenizer("a", verbose=False)  # some of what is wrong with its configuration shows only now
     if not tokenizer.is_fast:
         raise ValueError(f"the tokenizer of {path} has no tokenizer.json (fast tokenizer)")
     return tokenizer
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What a broken file raises in the libraries that read it, as a ValueError of one line that names the folder."""
+    try:
+        yield
+    except Exception as error:
+        message = " ".join(str(error).split())
+        if "trust_remote_code" in message:
+            raise ValueError(
+                f"model folder {path} brings Python code of its own; read it, then allow it with --trust-remote-code "
+                "(trust_remote_code=True)"
+            ) from error
+        raise ValueError(f"model folder {path} cannot be read: {message}") from error
 
 
 def refuse_architecture(config: Any) -> None:
@@ -105,13 +143,3 @@ def input_embedding(model: Any) -> tuple[Tensor, Tensor | None]:
     if not torch.equal(module(ids), rows):
         raise ValueError(f"{type(module).__name__} does more than look rows up; its mixtures are not defined")
     return table, scale
-
-
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    declared = getattr(model, "generation_config", None)
-    ids = getattr(declared, "eos_token_id", None)
-    if ids is None:
-        ids = model.config.get_text_config().eos_token_id
-    if ids is None:
-        ids = tokenizer.eos_token_id
-    return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)

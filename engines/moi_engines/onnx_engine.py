@@ -65,9 +65,11 @@ class ONNXEngine(RowEngine):
         while True:
             noise = np.array([next(row.noise, 0.0) for row in rows], np.float32)
             chosen = self._decided(batch, batch.step(noise), rows, noise)
-            for row, token, entropy, intervention in zip(rows, *chosen, strict=True):
+            for i, (row, token, entropy, intervention) in enumerate(zip(rows, *chosen, strict=True)):
                 if row.finish_reason is None:
                     yield row.push(token, entropy, intervention)
+                    if row.finish_reason is not None:
+                        batch.finish(i)
             alive = [i for i, row in enumerate(rows) if row.finish_reason is None]
             if not alive:
                 return

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moi import MoIConfig
-from moi_engines.protocol import Generation, SamplingParams
+from moi_engines.protocol import SamplingParams
 from moi_onnx.manifest import MODEL, Manifest, read_manifest
 
+if TYPE_CHECKING:
+    from moi_engines.parity import Parity
+
 _TOKENS = 8
-_PROMPTS = ((5, 3, 8, 1), (2, 7), (4, 4, 6, 9, 1, 2, 3))
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """How far two runs agree: tokens compared, tokens before each row's first difference, rows that differ."""
-
-    tokens: int
-    agreeing: int
-    rows: int
-
-    def __str__(self) -> str:
-        return f"{self.agreeing} of {self.tokens} tokens before the first difference, {self.rows} rows differ"
+_PROMPTS = ((5, 3, 8, 1), (2, 7), (4, 4, 6, 9, 1, 2, 3), (6,))
 
 
 def check_structure(folder: Path) -> None:
@@ -37,44 +26,28 @@ def check_structure(folder: Path) -> None:
         raise ValueError(f"onnx.checker refuses {folder / MODEL}: {error}") from error
 
 
-def compare(model: Path, folder: Path, new_tokens: int = _TOKENS) -> Divergence:
+def compare(model: Path, folder: Path, new_tokens: int = _TOKENS) -> Parity:
     """A few tokens of ragged, greedy and sampled rows: the folder against the torch engine on `model`."""
+    from moi_engines.onnx_engine import ONNXEngine
+    from moi_engines.parity import TOLERANCES, Cases, judge
+    from moi_engines.parity_reference import Reference
+
     _, manifest = read_manifest(folder)
     new_tokens = min(new_tokens, (manifest.positions or new_tokens + 8) - max(map(len, _PROMPTS)))
     if new_tokens < 1:
         raise ValueError(f"max_length={manifest.max_length} is too short for the self-check; use --skip-check")
     prompts = [[token % manifest.vocab for token in prompt] for prompt in _PROMPTS]
-    sampling = [SamplingParams(temperature=t, max_new_tokens=new_tokens, ignore_eos=True) for t in (0.0, 1.0, 0.7)]
-    expected = _torch_tokens(model, manifest, prompts, sampling)
-    return divergence(_onnx_tokens(folder, manifest, prompts, sampling), expected)
-
-
-def divergence(actual: Sequence[Generation], expected: Sequence[Generation]) -> Divergence:
-    agreeing = [_common(a.token_ids, e.token_ids) for a, e in zip(actual, expected, strict=True)]
-    lengths = [len(row.token_ids) for row in expected]
-    differ = sum(same < length for same, length in zip(agreeing, lengths, strict=True))
-    return Divergence(sum(lengths), sum(agreeing), differ)
+    sampling = [
+        SamplingParams(temperature=t, top_p=p, max_new_tokens=new_tokens, seed=row, ignore_eos=True)
+        for row, (t, p) in enumerate([(0.0, 1.0), (1.0, 1.0), (0.7, 1.0), (1.0, 0.9)])
+    ]
+    moi = [graph_config(manifest, beta=beta) for beta in (1.0, 0.25, 0.0, 0.5)]
+    kind = manifest.quantize or manifest.dtype
+    outputs = ONNXEngine(folder, provider="cpu").generate(prompts, sampling, moi)
+    return judge(Reference(model, weights=kind), Cases(prompts, sampling, moi), outputs, TOLERANCES[kind])
 
 
 def graph_config(manifest: Manifest, **settings: Any) -> MoIConfig:
     """A MoIConfig that the folder's graph can serve."""
     fixed: dict[str, Any] = {"top_k": manifest.top_k, "entropy": manifest.entropy, "prior": manifest.prior}
     return MoIConfig(policy="moi" if manifest.mixing else "token", **fixed | settings)
-
-
-def _torch_tokens(model: Path, manifest: Manifest, prompts: Any, sampling: Any) -> list[Generation]:
-    from moi_engines.torch_engine import TorchEngine
-
-    # The graph restates the reference's arithmetic.
-    engine = TorchEngine(model, device="cpu", dtype=manifest.dtype, implementation="reference")
-    return engine.generate(prompts, sampling, graph_config(manifest))
-
-
-def _onnx_tokens(folder: Path, manifest: Manifest, prompts: Any, sampling: Any) -> list[Generation]:
-    from moi_engines.onnx_engine import ONNXEngine
-
-    return ONNXEngine(folder, provider="cpu").generate(prompts, sampling, graph_config(manifest))
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -83,6 +83,7 @@ class Batch:
         self._session, self._static = session, session.manifest.variant == "static"
         self._settings = {name: session.to_device(value) for name, value in settings.items()}
         self._lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+        self._advance = np.ones_like(self._lengths)  # 0 for finished rows
         self._prompts: list[list[int]] | None = prompts
         self._binding: Any = None
         self._cache = self._empty_cache(len(prompts))
@@ -97,7 +98,7 @@ class Batch:
             self._prompts, self._binding = None, None  # decoding has shapes of its own
             return out
         out = self._run(self._decode_inputs(), noise)
-        self._lengths += 1
+        self._lengths += self._advance
         return out
 
     def logits(self, row: int) -> Array:
@@ -114,6 +115,10 @@ class Batch:
         self._mixture[0] = self._session.to_device(ids)
         return float(weights[row, 0][ids[row, 0] != token].sum())
 
+    def finish(self, row: int) -> None:
+        """The row has its last token: it stays at its position, which no token of it fills or sees."""
+        self._advance[row] = 0
+
     def select(self, rows: list[int]) -> None:
         """Keep only these rows."""
 
@@ -123,7 +128,7 @@ class Batch:
         self._settings = {name: part(value) for name, value in self._settings.items()}
         self._cache = {name: part(value) for name, value in self._cache.items()}
         self._mixture = [part(value) for value in self._mixture]
-        self._lengths = self._lengths[rows]
+        self._lengths, self._advance = self._lengths[rows], self._advance[rows]
         if not self._static:
             self._mask = self._mask[rows]
         self._binding = None

@@ -8,28 +8,32 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from moi import MoIConfig
+from moi.config import check_temperature
+from moi_engines.unicode import check_unicode
 
 FinishReason = Literal["eos", "stop", "length"]
 Prompt = str | Sequence[int]
 Progress = Callable[[int, int], None]  # (tokens generated so far, most tokens there can be)
+_LEAST_TOP_P = 1e-30  # smaller ones would be 0 in float32, which keeps nothing; all of them keep the best alone
 
 
 def _check_number(key: str, value: Any, holds: Callable[[Any], bool], allowed: str) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not holds(value):
+    if not number or not holds(value):  # NaN holds nowhere
         raise ValueError(f"{key}={value!r} is not allowed; {key} must be {allowed}")
 
 
-def _check_integer(key: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{key}={value!r} is not allowed; {key} must be an integer >= {least}")
+def _check_integer(key: str, value: Any, least: int, most: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        allowed = f">= {least}" if most is None else f"in {least}..{most}"
+        raise ValueError(f"{key}={value!r} is not allowed; {key} must be an integer {allowed}")
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How tokens are chosen from the logits.
 
-    temperature     >= 0; 0 is greedy
+    temperature     >= 0; 0 is greedy, and so is all below 1e-6
     top_p, min_p    nucleus and minimum-probability filters, in (0,1] and [0,1]
     top_k           candidates kept, 0 keeps all (not the K of the mixture, which is MoIConfig.top_k)
     max_new_tokens  >= 1
@@ -51,14 +55,17 @@ class SamplingParams:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        _check_number("temperature", self.temperature, lambda t: t >= 0, "a finite number >= 0")
+        object.__setattr__(self, "temperature", check_temperature(self.temperature))
         _check_number("top_p", self.top_p, lambda p: 0 < p <= 1, "a number in (0, 1]")
+        object.__setattr__(self, "top_p", max(self.top_p, _LEAST_TOP_P))
         _check_number("min_p", self.min_p, lambda p: 0 <= p <= 1, "a number in [0, 1]")
-        _check_integer("top_k", self.top_k, 0)
+        _check_integer("top_k", self.top_k, 0, most=2**31 - 1)
         _check_integer("max_new_tokens", self.max_new_tokens, 1)
         _check_integer("seed", self.seed, 0)
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise ValueError(f"stop={self.stop!r} is not allowed; stop must be a tuple of non-empty strings")
+        for text in self.stop:
+            check_unicode("a stop string", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +124,11 @@ class Engine(Protocol):
     prompts are texts or lists of token ids. sampling and moi are one setting for all rows or one per row;
     rows of a call share K, entropy and prior. noise[row][step] in [0,1) replaces the seeds, so that
     engines can be compared token by token. Both methods raise ValueError for bad input before any work.
+    tokenizer is the model's, of transformers.
     """
 
     name: str
+    tokenizer: Any
 
     def stream(
         self,

@@ -10,6 +10,7 @@ from moi import MoIConfig
 from moi_engines.noise import noise_stream
 from moi_engines.protocol import FinishReason, Generation, Prompt, SamplingParams, TokenEvent
 from moi_engines.text import TextStream
+from moi_engines.unicode import check_unicode
 
 T = TypeVar("T")
 
@@ -57,9 +58,20 @@ class Row:
         elif self._count == self.sampling.max_new_tokens:
             self.finish_reason = "length"
         if self.finish_reason in ("eos", "length"):
-            text += self._text.flush()
+            text += self._last_text()
         mixed = self.moi.policy != "token"
         return TokenEvent(self.index, token_id, text, entropy, intervention, mixed, self.finish_reason)
+
+    def end(self, reason: FinishReason) -> str:
+        """The row ends after the token it took last, for a reason of its host; returns the rest of the text."""
+        self.finish_reason = reason
+        return self._last_text()
+
+    def _last_text(self) -> str:
+        text = self._text.flush()
+        if self._text.stopped:  # a stop string that waited for tokens after it
+            self.finish_reason = "stop"
+        return text
 
 
 def prepare(
@@ -144,6 +156,8 @@ def _check_shared(configs: list[MoIConfig], limits: Limits) -> None:
 
 
 def _prompt_ids(index: int, prompt: Prompt, tokenizer: Any, limits: Limits, new_tokens: int) -> list[int]:
+    if isinstance(prompt, str):
+        check_unicode(f"prompt {index}", prompt)
     ids = list(tokenizer(prompt, verbose=False)["input_ids"]) if isinstance(prompt, str) else list(prompt)
     if not ids:
         raise ValueError(f"prompt {index} is empty; a prompt must hold at least one token")

@@ -1,6 +1,6 @@
-"""Each backend against the torch engine on this machine: the same prompts, token by token.
+"""Each backend against the torch engine on this machine: the same prompts, judged by `moi_engines.parity`.
 
-A backend is a function (model folder, scratch folder, cases) -> token ids of each case.
+A backend is a function (model folder, scratch folder, cases) -> the output of each case.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,34 +19,30 @@ import torch
 from moi import MoIConfig
 from moi_engines import load_engine
 from moi_engines.availability import BACKENDS
-from moi_engines.protocol import SamplingParams
+from moi_engines.parity import TOLERANCES, Cases, Output, judge
+from moi_engines.parity_reference import Reference
+from moi_engines.parity_types import Types, types_here
+from moi_engines.protocol import Generation, SamplingParams
 
 NEW_TOKENS = 24
-NARROW_SHARE = 0.75
 _MAX_LENGTH = 128
-Tokens = list[tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Cases:
-    """Prompts as token ids, with the sampling and mixing of each."""
-
-    prompts: list[list[int]]
-    sampling: list[SamplingParams]
-    moi: list[MoIConfig]
+Outputs = Sequence[Output | Generation]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """verdict  "equal", "differs", "failed" or "unavailable"
-    reason   what is missing, what went wrong, or where the tokens part; None if equal
-    agree    tokens up to each row's first difference, of `tokens` in all
+    """verdict  "agrees", "differs", "failed" or "unavailable"
+    reason   what is missing, what went wrong, or where the backend first departs; None if it agrees
+    judged   tokens that could be judged, of `tokens` in all
+    margin   the largest of them (`moi_engines.parity_margin`), 0..1; `allowed` for this backend's arithmetic
     """
 
     verdict: str
     reason: str | None = None
-    agree: int = 0
+    judged: int = 0
     tokens: int = 0
+    margin: float = 0.0
+    allowed: float = 0.0
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,12 +53,15 @@ class Verdict:
 class Check:
     """run  decodes the cases
 
-    native  decodes in the model's own type on a GPU and draws its own random numbers: compared greedily, with
-            the torch engine in that type, where rounding turns near ties
+    own_noise  the backend draws its own random numbers: of a sampled token only the filters are judged
+    greedy     it is asked for greedy rows alone
+    types      what it computes with, if not as `types_here`
     """
 
-    run: Callable[[Path, Path, Cases], Tokens]
-    native: bool = False
+    run: Callable[[Path, Path, Cases], Outputs]
+    own_noise: bool = False
+    greedy: bool = False
+    types: Types | None = None
 
 
 def check_backend(name: str, model: Path, scratch: Path) -> Verdict:
@@ -72,13 +71,14 @@ def check_backend(name: str, model: Path, scratch: Path) -> Verdict:
         return Verdict("unavailable", missing)
     check, start = CHECKS[name], time.perf_counter()
     try:
-        cases = make_cases(model, check.native)
-        expected = _torch(model, cases, "auto" if check.native else "float32")
-        actual = check.run(model, scratch, cases)
+        types = check.types or types_here(name, model)
+        cases, tolerance = make_cases(model, check), TOLERANCES[types.arithmetic]
+        outputs = check.run(model, scratch, cases)
+        found = judge(Reference(model, weights=types.weights), cases, outputs, tolerance)
     except Exception as error:  # a report for people has to say what happened, whatever it was
         return Verdict("failed", f"{type(error).__name__}: {error}", seconds=time.perf_counter() - start)
-    narrow = check.native and torch.cuda.is_available()
-    return compare(expected, actual, NARROW_SHARE if narrow else 1.0, time.perf_counter() - start)
+    figures = (found.judged, found.tokens, found.margin, tolerance.margin, time.perf_counter() - start)
+    return Verdict("agrees" if found.agrees else "differs", found.reason, *figures)
 
 
 def check_isolated(name: str, model: Path, scratch: Path) -> Verdict:
@@ -94,51 +94,31 @@ def check_isolated(name: str, model: Path, scratch: Path) -> Verdict:
     return Verdict("failed", reason, seconds=time.perf_counter() - start)
 
 
-def compare(expected: Tokens, actual: Tokens, required: float, seconds: float) -> Verdict:
-    """Token ids of the torch engine against a backend's; `required` share before the rows' first differences."""
-    total, agree, reason = 0, 0, None
-    for row, (ours, theirs) in enumerate(zip(expected, actual, strict=True)):
-        same = common_prefix(ours, theirs)
-        if same < max(len(ours), len(theirs)) and reason is None:
-            there, here = list(theirs[same : same + 3]), list(ours[same : same + 3])
-            reason = f"row {row} differs from token {same}: {there}, not {here}"
-        total, agree = total + len(ours), agree + same
-    enough = reason is None or (required < 1 and agree >= required * total)
-    return Verdict("equal" if enough else "differs", reason, agree, total, seconds)
-
-
-def common_prefix(a: tuple[int, ...], b: tuple[int, ...]) -> int:
-    """Number of tokens before the first difference."""
-    same = next((i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), None)
-    return min(len(a), len(b)) if same is None else same
-
-
-def make_cases(model: Path, greedy: bool) -> Cases:
-    """Ragged rows, mixed and plain, greedy and sampled."""
+def make_cases(model: Path, check: Check) -> Cases:
+    """Ragged rows, mixed and plain, greedy and sampled: low beta and sampling show small mistakes best."""
     from moi_engines.checkpoint import load_config, load_tokenizer
 
     tokenizer = load_tokenizer(load_config(model)[0])
-    texts = ("18 7 7 > 67 :", "3 5 > 15 :", "1 2 3 > 6 :", "25 4 > 100 :")
+    texts = ("18 7 7 > 67 :", "3 5 > 15 :", "1 2 3 > 6 :", "25 4 > 100 :", "2 9 > 18 :", "7 7 1 > 50 :")
     prompts = [list(tokenizer(text)["input_ids"]) for text in texts]
-    moi = [MoIConfig(), MoIConfig(policy="token"), MoIConfig(beta=0.25), MoIConfig(policy="direct")]
-    temperatures = (0.0, 0.0, 0.0, 0.0) if greedy else (0.0, 0.8, 0.6, 1.0)
+    beta = [MoIConfig(beta=beta) for beta in (1.0, 0.25, 0.0, 0.25)]
+    moi = [beta[0], MoIConfig(policy="token"), beta[1], MoIConfig(policy="direct"), beta[2], beta[3]]
+    filters = ((0.0, 1.0), (0.8, 1.0), (0.6, 1.0), (1.0, 1.0), (1.0, 1.0), (1.0, 0.9))
     sampling = [
-        SamplingParams(temperature=t, max_new_tokens=NEW_TOKENS, seed=row, ignore_eos=True)
-        for row, t in enumerate(temperatures)
+        SamplingParams(
+            temperature=0.0 if check.greedy else t, top_p=p, max_new_tokens=NEW_TOKENS, seed=row, ignore_eos=True
+        )
+        for row, (t, p) in enumerate(filters)
     ]
-    return Cases(prompts, sampling, moi)
+    return Cases(prompts, sampling, moi, own_noise=check.own_noise)
 
 
-def _torch(model: Path, cases: Cases, dtype: str) -> Tokens:
-    device = "cpu" if dtype == "float32" else "auto"
-    return _generate(load_engine("torch", model, device=device, dtype=dtype, implementation="reference"), cases)
+def _generate(engine: Any, cases: Cases) -> Outputs:
+    outputs: Outputs = engine.generate(cases.prompts, cases.sampling, cases.moi)
+    return outputs
 
 
-def _generate(engine: Any, cases: Cases) -> Tokens:
-    return [row.token_ids for row in engine.generate(cases.prompts, cases.sampling, cases.moi)]
-
-
-def _torch_device(model: Path, scratch: Path, cases: Cases) -> Tokens:
+def _torch_device(model: Path, scratch: Path, cases: Cases) -> Outputs:
     """The device and implementation that "auto" picks; on a machine without a GPU, rows one by one."""
     engine = load_engine("torch", model, dtype="float32", batch_size=1)
     return _generate(engine, cases)
@@ -151,12 +131,12 @@ def _export(model: Path, scratch: Path) -> Path:
     return export(model, scratch / "export", ExportOptions(max_length=_MAX_LENGTH), force=True)
 
 
-def _onnxruntime(model: Path, scratch: Path, cases: Cases) -> Tokens:
+def _onnxruntime(model: Path, scratch: Path, cases: Cases) -> Outputs:
     return _generate(load_engine("onnxruntime", _export(model, scratch)), cases)
 
 
-def _tensorrt(name: str, runtime: str) -> Callable[[Path, Path, Cases], Tokens]:
-    def run(model: Path, scratch: Path, cases: Cases) -> Tokens:
+def _tensorrt(name: str, runtime: str) -> Callable[[Path, Path, Cases], Outputs]:
+    def run(model: Path, scratch: Path, cases: Cases) -> Outputs:
         from moi_tensorrt.compile import CompileOptions, compile_engine
 
         folder = _export(model, scratch)
@@ -168,23 +148,24 @@ def _tensorrt(name: str, runtime: str) -> Callable[[Path, Path, Cases], Tokens]:
     return run
 
 
-def _sglang(model: Path, scratch: Path, cases: Cases) -> Tokens:
+def _sglang(model: Path, scratch: Path, cases: Cases) -> Outputs:
     return _generate(load_engine("sglang", model), cases)
 
 
-def _tensorrt_llm(model: Path, scratch: Path, cases: Cases) -> Tokens:
+def _tensorrt_llm(model: Path, scratch: Path, cases: Cases) -> Outputs:
     from moi_tensorrt_llm.run import greedy
 
-    return greedy(model, cases.prompts, cases.moi, NEW_TOKENS)
+    prompts = [[int(token) for token in prompt] for prompt in cases.prompts]
+    return [Output(tokens) for tokens in greedy(model, prompts, list(cases.moi), NEW_TOKENS)]
 
 
 CHECKS: dict[str, Check] = {
-    "torch": Check(_torch_device),
+    "torch": Check(_torch_device, types=Types()),
     "onnxruntime": Check(_onnxruntime),
     "tensorrt": Check(_tensorrt("tensorrt", "tensorrt")),
     "tensorrt_rtx": Check(_tensorrt("tensorrt_rtx", "tensorrt-rtx")),
-    "sglang": Check(_sglang, native=True),
-    "tensorrt_llm": Check(_tensorrt_llm, native=True),
+    "sglang": Check(_sglang, own_noise=True),
+    "tensorrt_llm": Check(_tensorrt_llm, own_noise=True, greedy=True),
 }
 
 # Their libraries can end a process.

@@ -14,8 +14,10 @@ import torch
 
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_config, load_tokenizer
+from moi_engines.end_tokens import end_ids
 from moi_engines.protocol import FinishReason, TokenEvent
 from moi_engines.request import Limits, Row
+from moi_engines.weights import check_weights
 
 _ON_CPU = {"attention_backend": "torch_native", "disable_cuda_graph": True}
 
@@ -26,10 +28,12 @@ class SGLangEngine(RowEngine):
     SGLang starts with the first call and keeps that call's K, entropy and prior. Its processes are started
     anew from the main script, so a script needs `if __name__ == "__main__":` around its own work.
 
-    model    Hugging Face model folder
-    device   "auto" takes a GPU if there is one
-    dtype    "auto" is float32 on the CPU and the model's own on a GPU
-    options  of `sglang.Engine`, such as tp_size or mem_fraction_static
+    model              folder, hub id or GGUF file
+    revision           branch, tag or commit of a hub id
+    device             "auto" takes a GPU if there is one
+    dtype              "auto" is float32 on the CPU and the model's own on a GPU
+    trust_remote_code  run the Python that a model brings along
+    options            of `sglang.Engine`, such as tp_size or mem_fraction_static
 
     It draws its own random numbers: seeds do not repeat those of other engines, and `noise` raises ValueError.
     """
@@ -37,18 +41,29 @@ class SGLangEngine(RowEngine):
     name = "sglang"
     batch_size = sys.maxsize  # SGLang forms its own batches
 
-    def __init__(self, model: str | Path, *, device: str = "auto", dtype: str = "auto", **options: Any) -> None:
-        self._folder, config = load_config(model)
-        self.tokenizer = load_tokenizer(self._folder)
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+        **options: Any,
+    ) -> None:
+        self._folder, config = load_config(model, revision, trust_remote_code)
+        if options.get("load_format") != "dummy":
+            check_weights(self._folder)
+        self.tokenizer = load_tokenizer(self._folder, trust_remote_code)
         text = config.get_text_config()
         positions = options.get("context_length") or getattr(text, "max_position_embeddings", None)
-        self.limits = Limits(text.vocab_size, positions, _eos_ids(self._folder, text, self.tokenizer))
+        self.limits = Limits(text.vocab_size, positions, end_ids(self._folder, config, self.tokenizer))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cpu":
             options = {**_ON_CPU, **options}
             dtype = "float32" if dtype == "auto" else dtype
-        self._options = {"device": device, "dtype": dtype, **options}
+        self._options = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code, **options}
         self._engine: Any = None
         self._shared: tuple[int, str, str] | None = None
 
@@ -131,8 +146,8 @@ def _events(
             return
         event = row.push(ids[index], entropy[index], intervention[index])
         if reason is not None and index == len(ids) - 1 and row.finish_reason is None:
-            row.finish_reason = reason
-            event = replace(event, finish_reason=reason)
+            text = event.text + row.end(reason)
+            event = replace(event, text=text, finish_reason=row.finish_reason)
         yield event
 
 
@@ -144,14 +159,3 @@ def _reason(finish: dict[str, Any] | None) -> FinishReason | None:
     if finish["type"] == "stop":
         return "stop" if isinstance(finish.get("matched"), str) else "eos"
     raise RuntimeError(f"SGLang ended a request: {finish.get('message', finish)}")
-
-
-def _eos_ids(folder: Path, text: Any, tokenizer: Any) -> frozenset[int]:
-    from transformers import GenerationConfig
-
-    ids = text.eos_token_id
-    if (folder / "generation_config.json").is_file():
-        ids = GenerationConfig.from_pretrained(folder).eos_token_id
-    if ids is None:
-        ids = tokenizer.eos_token_id
-    return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)

@@ -73,9 +73,12 @@ class TensorRTEngine(RowEngine):
         while True:
             noise = [next(row.noise, 0.0) for row in rows]
             out = self._decided(batch, batch.step(noise), rows, noise)
-            for row, token, entropy, intervention in zip(rows, out.token, out.entropy, out.intervention, strict=True):
+            chosen = zip(rows, out.token, out.entropy, out.intervention, strict=True)
+            for i, (row, token, entropy, intervention) in enumerate(chosen):
                 if row.finish_reason is None:
                     yield row.push(token, entropy, intervention)
+                    if row.finish_reason is not None:
+                        batch.finish(i)
             alive = [i for i, row in enumerate(rows) if row.finish_reason is None]
             if not alive:
                 return

@@ -47,6 +47,7 @@ class Batch:
         self._step, self._manifest, self._graphs = step, manifest, cuda_graphs
         self._settings = {name: value.to(step.device) for name, value in settings.items()}
         self._lengths = torch.tensor([len(prompt) for prompt in prompts], device=step.device)
+        self._advance = torch.ones_like(self._lengths)  # 0 for finished rows
         self._prompts: list[list[int]] | None = prompts
         assert manifest.max_length is not None, "moi compile refuses caches that grow"
         shape = (len(prompts), manifest.heads, manifest.max_length, manifest.width)
@@ -62,7 +63,7 @@ class Batch:
             self._prompts = None
         else:
             self._decode()
-            self._lengths += 1
+            self._lengths += self._advance
         out = self._out
         self._mix_ids.copy_(out["next_mix_ids"])
         self._mix_weights.copy_(out["next_mix_weights"])
@@ -81,12 +82,16 @@ class Batch:
         ids[0] = token
         return float(weights[ids != token].sum())
 
+    def finish(self, row: int) -> None:
+        """The row has its last token: it stays at its position, which no token of it fills or sees."""
+        self._advance[row] = 0
+
     def select(self, rows: list[int]) -> None:
         """Keep only these rows."""
         keep = torch.tensor(rows, device=self._step.device)
         self._settings = {name: value[keep] for name, value in self._settings.items()}
         self._cache = {name: value[keep] for name, value in self._cache.items()}
-        self._lengths = self._lengths[keep]
+        self._lengths, self._advance = self._lengths[keep], self._advance[keep]
         ids, weights = self._mix_ids[keep], self._mix_weights[keep]
         self._allocate()
         self._mix_ids.copy_(ids)

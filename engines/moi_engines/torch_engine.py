@@ -33,14 +33,45 @@ class _Settings(NamedTuple):
         return _Settings(self.sampling.select(rows), self.moi.select(rows))
 
 
+class _Place(NamedTuple):
+    """Where the inputs of a step stand: positions int64 [B,T] and mask int64 [B,past+T], 1 where a token is.
+
+    mask None: no row is padded. Attention then needs no mask of its own, which is faster on every device.
+    """
+
+    positions: Tensor
+    mask: Tensor | None
+
+    @classmethod
+    def of(cls, lengths: list[int], device: torch.device) -> _Place:
+        """Of left-padded prompts."""
+        longest = max(lengths)
+        padding = torch.tensor([longest - length for length in lengths], device=device)[:, None]
+        columns = torch.arange(longest, device=device)
+        positions = (columns - padding).clamp_min(0)
+        return cls(positions, (columns >= padding).long() if min(lengths) < longest else None)
+
+    def advanced(self) -> _Place:
+        """Of the one input that follows."""
+        mask = self.mask
+        if mask is not None:
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        return _Place(self.positions[:, -1:] + 1, mask)
+
+    def select(self, rows: Tensor) -> _Place:
+        return _Place(self.positions[rows], None if self.mask is None else self.mask[rows])
+
+
 class TorchEngine(RowEngine):
     """Decodes with transformers. See `moi_engines.protocol.Engine`.
 
-    model           Hugging Face model folder
-    device          "auto" takes a GPU if there is one
-    dtype           "auto" is float32 on the CPU and bfloat16 on a GPU
-    batch_size      rows decoded together
-    implementation  of the op, as `moi.mix`
+    model              folder, hub id or GGUF file
+    revision           branch, tag or commit of a hub id
+    device             "auto" takes a GPU if there is one
+    dtype              "auto" is float32 on the CPU and bfloat16 on a GPU
+    batch_size         rows decoded together
+    implementation     of the op, as `moi.mix`
+    trust_remote_code  run the Python that a model brings along
     """
 
     name = "torch"
@@ -49,17 +80,25 @@ class TorchEngine(RowEngine):
         self,
         model: str | Path,
         *,
+        revision: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
         batch_size: int = 64,
         implementation: str = "auto",
+        trust_remote_code: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is not allowed; batch_size must be an integer >= 1")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        self.checkpoint = load_checkpoint(model, self.device, _dtype(dtype, self.device))
+        self.checkpoint = load_checkpoint(
+            model,
+            self.device,
+            _dtype(dtype, self.device),
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
         self.tokenizer, self.limits = self.checkpoint.tokenizer, self.checkpoint.limits
         self.batch_size = batch_size
         self.implementation = implementation
@@ -70,10 +109,10 @@ class TorchEngine(RowEngine):
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self.checkpoint.model.config)
-        x, mask = self._embed_prompts(rows)
+        x, place = self._embed_prompts(rows)
         settings = self._settings(rows)
         while True:
-            logits = self._forward(x, mask, cache)
+            logits = self._forward(x, place, cache)
             token, mixture = self._choose(logits, rows, settings)
             entropy, intervention = mixture.entropy.tolist(), mixture.intervention.tolist()
             for row, *chosen in zip(rows, token.tolist(), entropy, intervention, strict=True):
@@ -83,33 +122,32 @@ class TorchEngine(RowEngine):
             if not alive:
                 return
             x = self._scaled(embed(mixture, self.checkpoint.table, implementation=self.implementation))[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+            place = place.advanced()
             if len(alive) <= len(rows) // 2:  # dropping rows copies the cache: only when it pays
                 keep = torch.tensor(alive, device=self.device)
                 cache.batch_select_indices(keep)
-                x, mask, settings = x[keep], mask[keep], settings.select(keep)
+                x, place, settings = x[keep], place.select(keep), settings.select(keep)
                 rows = [rows[i] for i in alive]
 
-    def _forward(self, x: Tensor, mask: Tensor, cache: Any) -> Tensor:
-        """Logits float32 [B,V] after the last of the inputs x [B,T,D]; mask [B,past+T] is 1 where a token is."""
-        positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -x.shape[1] :]
-        with torch.inference_mode():
-            out = self.checkpoint.model(
-                inputs_embeds=x,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                **self._last_only,
-            )
-        logits: Tensor = out.logits[:, -1].float()
-        return logits
+    @torch.inference_mode()
+    def _forward(self, x: Tensor, place: _Place, cache: Any) -> Tensor:
+        """Logits [B,V], float32 or the model's float64, after the last of the inputs x [B,T,D]."""
+        out = self.checkpoint.model(
+            inputs_embeds=x,
+            attention_mask=place.mask,
+            position_ids=place.positions,
+            past_key_values=cache,
+            use_cache=True,
+            **self._last_only,
+        )
+        logits: Tensor = out.logits[:, -1]
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
+    @torch.inference_mode()
     def _choose(self, logits: Tensor, rows: list[Row], settings: _Settings) -> tuple[Tensor, Mixture]:
-        noise = torch.tensor([next(row.noise, 0.0) for row in rows], dtype=torch.float32, device=self.device)
-        token = sample(logits, settings.sampling, noise)
+        token = self._sample(logits, rows, settings)
         mixture = mix(
-            logits,
+            logits.float(),
             token,
             rows[0].moi,
             **settings.moi._asdict(),
@@ -117,14 +155,17 @@ class TorchEngine(RowEngine):
         )
         return token, mixture
 
-    def _embed_prompts(self, rows: list[Row]) -> tuple[Tensor, Tensor]:
-        """Left-padded prompt embeddings [B,T,D] and mask int64 [B,T]."""
+    def _sample(self, logits: Tensor, rows: list[Row], settings: _Settings) -> Tensor:
+        """Token ids int64 [B]; `moi_engines.parity_reference` follows given ones here instead."""
+        noise = torch.tensor([next(row.noise, 0.0) for row in rows], dtype=torch.float32, device=self.device)
+        return sample(logits, settings.sampling, noise)
+
+    def _embed_prompts(self, rows: list[Row]) -> tuple[Tensor, _Place]:
+        """Left-padded prompt embeddings [B,T,D] and their place."""
         longest = max(len(row.prompt) for row in rows)
         ids = torch.tensor([[0] * (longest - len(row.prompt)) + row.prompt for row in rows], device=self.device)
-        mask = torch.tensor(
-            [[0] * (longest - len(row.prompt)) + [1] * len(row.prompt) for row in rows], device=self.device
-        )
-        return self._scaled(self.checkpoint.table[ids]), mask
+        place = _Place.of([len(row.prompt) for row in rows], self.device)
+        return self._scaled(self.checkpoint.table[ids]), place
 
     def _scaled(self, x: Tensor) -> Tensor:
         return x if self.checkpoint.scale is None else x * self.checkpoint.scale

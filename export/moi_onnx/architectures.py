@@ -9,6 +9,8 @@ from torch import Tensor
 
 # model_type of the configuration; what they share: `model` (the layers), `lm_head`, masks taken as given.
 ARCHITECTURES = ("qwen2", "qwen3", "llama", "gemma3_text")
+# Rotary frequencies that are numbers in the graph; "dynamic" and "longrope" depend on the positions of a call.
+STATIC_ROPE = ("default", "linear", "yarn", "llama3", "proportional")
 
 
 def check_architecture(config: Any) -> None:
@@ -18,6 +20,19 @@ def check_architecture(config: Any) -> None:
     for key in ("attn_logit_softcapping", "use_bidirectional_attention"):
         if getattr(config, key, None):
             raise ValueError(f"{key}={getattr(config, key)!r} of the model cannot be exported; it must be unset")
+    for kind in _rope_types(config):
+        if kind not in STATIC_ROPE:
+            raise ValueError(
+                f"rope_type={kind!r} of the model cannot be exported, its frequencies may follow the length of a text; "
+                f"allowed: {', '.join(STATIC_ROPE)}"
+            )
+
+
+def _rope_types(config: Any) -> list[str]:
+    """Of the model, or of each kind of layer."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    parts = [rope] if "rope_type" in rope else [part for part in rope.values() if isinstance(part, dict)]
+    return [str(part.get("rope_type") or "default") for part in parts]
 
 
 def layer_kinds(config: Any) -> list[str]:

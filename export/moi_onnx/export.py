@@ -1,7 +1,7 @@
 """A Hugging Face model folder as an ONNX folder.
 
 The folder holds model.onnx, model.onnx.data, moi_config.json, the model's config.json and tokenizer files,
-and genai_config.json for tools that read its fields.
+genai_config.json for tools that read its fields, and moi_files.json, the list of them all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from moi.rows import policy_layout
 from moi_onnx.architectures import cache_shape
 from moi_onnx.folder import check_target, whole_folder
 from moi_onnx.functions import PLUGIN
-from moi_onnx.manifest import DATA, MODEL, Manifest, file_sizes
+from moi_onnx.manifest import CONFIG, DATA, MODEL, Manifest, file_sizes
 from moi_onnx.options import ExportOptions
 
 Say = Callable[[str], None]
@@ -58,16 +58,16 @@ def write_folder(
 
     `load` reads the model folder, and may refuse it; it is asked only once the target is known to be free.
 
-    Raises FileNotFoundError, FileExistsError or ValueError that names the folder or setting; then nothing is
-    written.
+    `force` replaces a folder that holds nothing but what an earlier export wrote. Raises FileNotFoundError,
+    FileExistsError or ValueError that names the folder or setting; then nothing is written.
     """
     target = Path(out)
-    check_target(target, force)
     source = Path(model)
+    check_target(target, force, (source,))
     say(f"load {source}")
     checkpoint = load(source, options)
     options = _fitted(options, checkpoint.limits.vocab, checkpoint.limits.positions)
-    with whole_folder(target, force) as draft:
+    with whole_folder(target, force, keep=(source,), last=CONFIG) as draft:
         _write_graph(checkpoint, options, draft, say)
         manifest = _manifest(checkpoint, options, draft)
         del checkpoint  # the check loads the models of its own

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import onnx_ir as ir
@@ -18,23 +19,37 @@ OPSETS = range(18, 25)
 def to_onnx(
     module: nn.Module, example: tuple[Any, ...], inputs: list[str], outputs: list[str], dims: Any, opset: int
 ) -> ir.Model:
-    """The module's graph; `dims` names the dynamic dimensions of each input. ValueError for an unsupported opset."""
+    """The module's graph; `dims` names the dynamic dimensions of each input.
+
+    ValueError for an unsupported opset, RuntimeError of one line for a model that cannot be traced.
+    """
     if opset not in OPSETS:
         raise ValueError(f"opset={opset} is not allowed; opset must be in {OPSETS[0]}..{OPSETS[-1]}")
-    with quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            module.eval(),
-            example,
-            dynamo=True,
-            opset_version=opset,
-            verbose=False,
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_shapes=dims,
-        )
+    try:
+        with quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module.eval(),
+                example,
+                dynamo=True,
+                opset_version=opset,
+                verbose=False,
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=dims,
+            )
+    except Exception as error:  # whatever the tracing of a model raises, in pages
+        raise RuntimeError(f"torch.onnx.export cannot export this model: {_reason(error)}") from error
     assert program is not None
     model: ir.Model = program.model
     return model
+
+
+def _reason(error: BaseException) -> str:
+    """One line of what an error began with."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"
 
 
 @contextmanager
@@ -45,7 +60,7 @@ def quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from moi.config import ENTROPIES, PRIORS
+from moi_onnx.options import DTYPES, FUNCTIONS, QUANTIZE, VARIANTS
 
 MODEL = "model.onnx"
 DATA = "model.onnx.data"
@@ -15,6 +20,12 @@ CONFIG = "moi_config.json"
 FORMAT = 2  # 1: an input beta instead of parameters
 NOISE = "float32 uniform in [0,1); token = inverse CDF over candidates ordered by (logit desc, id asc)"
 CACHE_LAYOUT = "[batch, heads, positions, width]"
+
+_Count = Annotated[int, Field(ge=1)]
+
+
+def _one_of(names: Iterable[str | None]) -> Any:
+    return Field(pattern=f"^({'|'.join(map(str, names))})$")
 
 
 @dataclass(frozen=True)
@@ -31,23 +42,25 @@ class Manifest:
     plugins                nodes that a TensorRT plugin may replace, with the plugin's name and version
     """
 
-    variant: str
-    dtype: str
-    functions: str
-    quantize: str | None
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    variant: Annotated[str, _one_of(VARIANTS)]
+    dtype: Annotated[str, _one_of(DTYPES)]
+    functions: Annotated[str, _one_of(FUNCTIONS)]
+    quantize: Annotated[str, _one_of(QUANTIZE[1:])] | None
     mixing: bool
-    top_k: int
-    entropy: str
-    prior: str
+    top_k: _Count
+    entropy: Annotated[str, _one_of(ENTROPIES)]
+    prior: Annotated[str, _one_of(PRIORS)]
     policies: dict[str, list[str]]
-    candidates: int
-    vocab: int
-    max_length: int | None
-    positions: int | None
+    candidates: _Count
+    vocab: _Count
+    max_length: _Count | None
+    positions: _Count | None
     eos: list[int]
-    layers: int
-    heads: int
-    width: int
+    layers: _Count
+    heads: _Count
+    width: _Count
     files: dict[str, int]
     plugins: list[dict[str, str]]
     versions: dict[str, str]
@@ -70,11 +83,7 @@ def read_manifest(folder: str | Path) -> tuple[Path, Manifest]:
         raise FileNotFoundError(f"ONNX folder {path} does not exist")
     if not (path / CONFIG).is_file():
         raise FileNotFoundError(f"ONNX folder {path} has no {CONFIG}; make one with `moi export`")
-    try:
-        payload = json.loads((path / CONFIG).read_text())
-    except ValueError as error:
-        raise ValueError(f"{path / CONFIG} cannot be read: {error}") from error
-    manifest = _parse(path, payload)
+    manifest = _parse(path / CONFIG)
     _check_files(path, manifest.files)
     return path, manifest
 
@@ -83,14 +92,23 @@ def file_sizes(folder: Path) -> dict[str, int]:
     return {name: (folder / name).stat().st_size for name in (MODEL, DATA) if (folder / name).is_file()}
 
 
-def _parse(path: Path, payload: Any) -> Manifest:
-    if not isinstance(payload, Mapping) or payload.get("format") != FORMAT:
-        found = payload.get("format") if isinstance(payload, Mapping) else payload
-        raise ValueError(f"{path / CONFIG} has format {found!r}; allowed: {FORMAT}. Export the model again")
+def _parse(file: Path) -> Manifest:
+    raw = file.read_bytes()
     try:
-        return Manifest(**payload)
-    except TypeError as error:
-        raise ValueError(f"{path / CONFIG} is not complete: {error}") from error
+        payload = json.loads(raw)
+        found = payload.get("format") if isinstance(payload, Mapping) else payload
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    if found != FORMAT:
+        raise ValueError(f"{file} has format {found!r}; allowed: {FORMAT}. Export the model again")
+    try:
+        return TypeAdapter(Manifest).validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(
+            f"{file} is not complete or not ours: {where}: {first['msg']}. Export the model again"
+        ) from None
 
 
 def _check_files(path: Path, files: Mapping[str, int]) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moi_sglang.history import Rows, mixing, plain_settings, state_of
+from moi_sglang.history import Rows, mixing, state_of
 from moi_sglang.note import UNKNOWN, Note, Replay, attach, note_of
 from moi_sglang.runtime import Runtime
-from moi_sglang.tables import NO_GATE, NOT_DUE
+from moi_sglang.tables import NOT_DUE, SlotSettings
 
 
 class Batches:
@@ -56,14 +56,14 @@ class Batches:
     def _extend(self, forward_batch: Any, batch: Any) -> Replay | None:
         """Settings of every slot that (re)starts here; what to replay of requests that were retracted."""
         tables = self._runtime.slots.tables
-        settings, at, rows, base = [], [], [], 0
+        settings, at, rows, base, width = [], [], [], 0, tables.parameters.shape[1]
         for req, start, length in zip(batch.reqs, batch.prefix_lens, batch.extend_lens, strict=True):
             state = state_of(req)
             if state is None:
-                settings.append(plain_settings())
+                settings.append(SlotSettings().words(width))
             else:
-                settings.append(state.settings_after(req.origin_input_ids, req.output_ids))
-                self._runtime.watch(req.rid, state.gate != NO_GATE)
+                settings.append(state.settings_after(req.origin_input_ids, req.output_ids).words(width))
+                self._runtime.watch(req.rid, state.marks.gated)
                 places, again = _again(req, start, length)
                 at.append(places + base)
                 rows.append(again)

@@ -55,6 +55,11 @@ CALLS: dict[str, tuple[str, ...]] = {
     "plugins.hook_registry.HookRegistry.apply_hooks": (),
     "arg_groups.overrides.resolving_view": ("server_args",),
     "arg_groups.overrides.model_config_of": ("server_args",),
+    "runtime_context.get_serving": (),
+    "parser.reasoning_parser.ReasoningParser": (
+        *("model_type", "stream_reasoning", "force_reasoning", "request", "tokenizer"),
+        *("tool_call_parser_active", "prefix"),
+    ),
 }
 
 # Attributes read: dotted name of the class -> fields.

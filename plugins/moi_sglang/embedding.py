@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -92,12 +93,24 @@ def _is_unquantised(module: Any) -> bool:
     return type(module.quant_method).__name__ == "UnquantizedEmbeddingMethod" and module.output_dtype is None
 
 
+def _named_by_itself(model: Any) -> Any:
+    """What `get_input_embeddings` gives; some models of SGLang have one that takes ids and embeds them instead."""
+    method = getattr(model, "get_input_embeddings", None)
+    if method is None:
+        return None
+    try:
+        inspect.signature(method).bind()
+    except TypeError:  # it wants ids
+        return None
+    try:
+        return method()
+    except (AttributeError, NotImplementedError):
+        return None
+
+
 def find_embedding(model: Any, vocab: int) -> Any:
     """The module that embeds token ids; SystemExit where that is not certain."""
-    try:
-        found = model.get_input_embeddings()
-    except (AttributeError, NotImplementedError):
-        found = None
+    found = _named_by_itself(model)
     if isinstance(found, torch.nn.Module):
         return getattr(found, "base_layer", found)
     named = [

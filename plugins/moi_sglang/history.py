@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from moi import MoIConfig
 from moi.rows import encode, policy_layout
 from moi_sglang.settings import KEY, RequestSettings
-from moi_sglang.tables import NO_GATE, NOT_DUE
+from moi_sglang.tables import NOT_DUE, SlotSettings
+from moi_sglang.thinking import Marks
 
 Rows = npt.NDArray[np.int32]
 
 _PENDING = 64  # tokens; the array starts with room for as many, and doubles
-_TAIL = 8  # tokens at the end of a prompt where a closed thinking block means that there is no thinking to come
 
 
 class TokenRecord(NamedTuple):
@@ -32,23 +30,29 @@ class TokenRecord(NamedTuple):
 class RequestState:
     """A request that mixes, or wants its entropies. Lives on SGLang's `Req` as `req.moi`."""
 
-    __slots__ = ("_length", "_pending", "_rows", "gate", "mixes", "replayed", "settings", "slot_settings")
+    __slots__ = (
+        *("_begins_open", "_length", "_parameters", "_pending", "_policy", "_rows"),
+        *("marks", "mixes", "replayed", "settings"),
+    )
 
-    def __init__(self, settings: RequestSettings, gate: int) -> None:
+    def __init__(self, settings: RequestSettings, marks: Marks) -> None:
         self.settings = settings
         self.mixes = settings.mixes
-        self.gate = gate
+        self.marks = marks
         self.replayed = 0
-        self.slot_settings = slot_settings(settings.moi, gate)
+        codes, values = encode([settings.moi], policy_layout())
+        self._policy, self._parameters = codes[0], tuple(np.array(values[0], np.float32).view(np.int32).tolist())
+        self._begins_open: bool | None = None
         self._pending: list[tuple[Rows, int]] = []
         self._rows: Rows | None = None
         self._length = 0
 
-    def settings_after(self, prompt: Sequence[int], output: Sequence[int]) -> tuple[int, ...]:
-        """`slot_settings` of its slot; plain once the gate's token has been generated."""
-        policy, gate, *parameters = self.slot_settings
-        closed = gate != NO_GATE and (gate in output or gate in prompt[-_TAIL:])
-        return (0 if closed else policy, gate, *parameters)
+    def settings_after(self, prompt: Sequence[int], output: Sequence[int]) -> SlotSettings:
+        """Of its slot, after the tokens of the prompt, which never changes, and those that were generated."""
+        if self._begins_open is None:
+            self._begins_open = self.marks.open_after(prompt, True)
+        policy = self._policy if self.marks.open_after(output, self._begins_open) else 0
+        return SlotSettings(policy, self.marks.end, self.marks.start, self._policy, self._parameters)
 
     def append(self, rows: Rows, index: int) -> None:
         """Row `index` of a sampled batch [B,W], which is kept until the next copy: cheaper than a copy each step."""
@@ -72,18 +76,6 @@ class RequestState:
         self._rows[self._length : length] = [rows[index] for rows, index in self._pending]
         self._length = length
         self._pending.clear()
-
-
-def slot_settings(moi: MoIConfig, gate: int) -> tuple[int, ...]:
-    """(policy, gate, bits of the parameters) as `Tables.configure` takes them."""
-    codes, values = encode([moi], policy_layout())
-    return (codes[0], gate, *np.array(values[0], np.float32).view(np.int32).tolist())
-
-
-@functools.cache
-def plain_settings() -> tuple[int, ...]:
-    """Of a slot whose request has no settings."""
-    return slot_settings(MoIConfig("token"), NO_GATE)
 
 
 def state_of(req: Any) -> RequestState | None:

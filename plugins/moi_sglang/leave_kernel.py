@@ -20,6 +20,8 @@ def kernel(
     mixtures_ptr,  # int32 [R,W]
     policies_ptr,  # int32 [R]
     gates_ptr,  # int32 [R]
+    reopens_ptr,  # int32 [R]
+    resumes_ptr,  # int32 [R]
     rows_ptr,  # int32 [B,W]
     NOT_DUE: tl.constexpr,
     S: tl.constexpr,
@@ -32,7 +34,8 @@ def kernel(
     policy = tl.load(policy_ptr + row)
     if GATED:
         policy = tl.where(token == tl.load(gates_ptr + slot), 0, policy)
-        tl.store(policies_ptr + slot, policy)
+        reopened = token == tl.load(reopens_ptr + slot)
+        tl.store(policies_ptr + slot, tl.where(reopened, tl.load(resumes_ptr + slot), policy))
     word = tl.arange(0, PAD)
     ids = tl.load(ids_ptr + row * S + word, mask=(word > 0) & (word < S), other=0)
     weights = tl.load(weights_ptr + row * S + word - S, mask=(word >= S) & (word < 2 * S), other=0)

@@ -4,82 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
 
+from moi_sglang.conflicts import CONFLICTS, VARIABLES
 from moi_sglang.contract import TESTED
 from moi_sglang.settings import ServerSettings
 
-
-class Conflict(NamedTuple):
-    """A flag of SGLang, whether the resolved arguments set it, and why it is refused."""
-
-    flag: str
-    present: Callable[[Any], bool]
-    reason: str
-
-
-def _on(field: str) -> Callable[[Any], bool]:
-    return lambda args: bool(getattr(args, field, None))
-
-
-def _above_one(field: str) -> Callable[[Any], bool]:
-    return lambda args: (getattr(args, field, None) or 1) > 1
-
-
-def _env(name: str) -> Callable[[Any], bool]:
-    return lambda args: os.environ.get(name, "").lower() in ("1", "true", "yes")
-
-
-def _embedding_lora(args: Any) -> bool:
-    return any(name in ("embed_tokens", "all") for name in args.lora_target_modules or ())
-
-
-CONFLICTS = (
-    Conflict("--speculative-algorithm", _on("speculative_algorithm"), "drafts are verified by their token ids"),
-    Conflict(
-        "--disaggregation-mode",
-        lambda args: args.disaggregation_mode != "null",
-        "mixtures do not travel between prefill and decode servers",
-    ),
-    Conflict("--pp-size", _above_one("pp_size"), "the rank that embeds is not the rank that samples"),
-    Conflict("--enable-dp-attention", _on("enable_dp_attention"), "a rank embeds tokens that another rank sampled"),
-    Conflict("--enable-mixed-chunk", _on("enable_mixed_chunk"), "it turns decode rows into prefill rows"),
-    Conflict("--enable-pdmux", _on("enable_pdmux"), "prefill and decode run at the same time"),
-    Conflict("--enable-two-batch-overlap", _on("enable_two_batch_overlap"), "it splits a batch before the embedding"),
-    Conflict("--dllm-algorithm", _on("dllm_algorithm"), "diffusion models do not decode token by token"),
-    Conflict("--enable-torch-compile", _on("enable_torch_compile"), "compiled graphs bypass the embedding hook"),
-    Conflict("--rl-on-policy-target", _on("rl_on_policy_target"), "a trainer cannot reproduce mixed inputs"),
-    Conflict("--attn-cp-size", _above_one("attn_cp_size"), "a rank holds part of the batch's tokens"),
-    Conflict("--dcp-size", _above_one("dcp_size"), "a rank holds part of the batch's tokens"),
-    Conflict("--enable-hisparse", _on("enable_hisparse"), "it moves KV of generated tokens by itself"),
-    Conflict("--enable-lmcache", _on("enable_lmcache"), "it would share KV of mixed tokens by token id"),
-    Conflict("--enable-flexkv", _on("enable_flexkv"), "it would share KV of mixed tokens by token id"),
-    Conflict(
-        "--enable-unified-cache-external-linker",
-        _on("enable_unified_cache_external_linker"),
-        "it would share KV of mixed tokens by token id",
-    ),
-    Conflict("--elastic-ep-backend", _on("elastic_ep_backend"), "a rank that joins has no mixtures"),
-    Conflict(
-        "--enable-elastic-expert-backup", _on("enable_elastic_expert_backup"), "a rank that joins has no mixtures"
-    ),
-    Conflict("--lora-target-modules", _embedding_lora, "LoRA on the embedding looks the token id up again"),
-    Conflict(
-        "--model-impl", lambda args: args.model_impl == "mindspore", "MindSpore models do not use SGLang's embedding"
-    ),
-    Conflict("--enable-nvidia-megakernel", _on("enable_nvidia_megakernel"), "its kernel embeds tokens by itself"),
-    Conflict("--enable-amd-monokernel", _on("enable_amd_monokernel"), "its kernel embeds tokens by itself"),
-    Conflict(
-        "--enable-adaptive-dispatch-to-encoder",
-        _on("enable_adaptive_dispatch_to_encoder"),
-        "it embeds parts of a batch one by one",
-    ),
-    Conflict("--is-embedding", _on("is_embedding"), "the model does not generate"),
-    Conflict("SGLANG_USE_MLX", _env("SGLANG_USE_MLX"), "MLX models do not use SGLang's embedding"),
-    Conflict("SGLANG_RUST_SERVER", _env("SGLANG_RUST_SERVER"), "the Rust server loads no plugins"),
-)
+_GONE: Any = object()
 
 # Models that look token ids up again inside their layers: a mixture has no id.
 READS_IDS_ELSEWHERE = (
@@ -95,15 +27,48 @@ _PER_LAYER_FIELDS = (
 
 def refusals(args: Any, settings: ServerSettings, model: Any) -> Iterator[str]:
     """Reasons not to start. args: ServerArgs as resolved; model: SGLang's ModelConfig."""
+    yield from untested(settings)
+    yield from conflicting(args)
+    yield from conflicting_variables()
+    yield from unsuitable(model, settings)
+
+
+def untested(settings: ServerSettings) -> Iterator[str]:
+    """A version that the plugin was not tested with, unless that is allowed."""
     version = importlib.metadata.version("sglang")
     if version not in TESTED and not settings.allow_untested:
         yield (
             f"sglang {version} is untested (tested: {', '.join(TESTED)}); "
             "--moi-allow-untested starts on it nevertheless"
         )
-    for conflict in CONFLICTS:
-        if conflict.present(args):
-            yield f"{conflict.flag} does not go with --enable-moi: {conflict.reason}"
+
+
+def conflicting(args: Any) -> Iterator[str]:
+    """Flags that conflict; a field that SGLang no longer has cannot be told to be off, and is a reason, too."""
+    for flag, field, present, reason in CONFLICTS:
+        value = getattr(args, field, _GONE)
+        if value is _GONE:
+            yield f"{flag} cannot be checked: the arguments of this SGLang have no field {field!r}"
+        elif present(value):
+            yield f"{flag} does not go with --enable-moi: {reason}"
+
+
+def conflicting_variables() -> Iterator[str]:
+    """Variables that conflict, as SGLang itself reads them."""
+    from sglang.srt.environ import envs
+
+    for name, reason in VARIABLES:
+        variable = getattr(envs, name, _GONE)
+        if variable is _GONE:
+            yield f"{name} cannot be checked: the environment of this SGLang has no such variable"
+        elif variable.get():
+            yield f"{name} does not go with --enable-moi: {reason}"
+
+
+def unsuitable(model: Any, settings: ServerSettings) -> Iterator[str]:
+    """What is wrong with the model. model: SGLang's ModelConfig."""
+    if not model.is_generation:
+        yield "--model-path does not go with --enable-moi: the model does not generate"
     if reason := _architecture(model):
         yield reason
     if settings.moi.top_k > model.vocab_size:

@@ -8,8 +8,8 @@ from typing import Any
 
 from moi_sglang.history import Records, RequestState
 from moi_sglang.metrics import Metrics
-from moi_sglang.settings import KEY, THINK_END, RequestSettings, ServerSettings, request_settings
-from moi_sglang.tables import NO_GATE
+from moi_sglang.settings import KEY, RequestSettings, ServerSettings, request_settings
+from moi_sglang.thinking import Thinking
 
 
 class FrontDoor:
@@ -35,6 +35,7 @@ class Admission:
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._thinking = Thinking()
 
     def created(self, req: Any, scheduler: Any, recv_req: Any, *args: Any, **kwargs: Any) -> None:
         """AFTER Scheduler._create_generation_req."""
@@ -44,7 +45,7 @@ class Admission:
             _check_sampling(settings, req.sampling_params, scheduler.model_config.vocab_size)
             _check_inputs(settings, recv_req, scheduler)
             if settings.mixes or settings.per_token:
-                req.moi = RequestState(settings, _gate(settings, scheduler))
+                req.moi = RequestState(settings, self._thinking.marks(settings, scheduler))
                 req.customized_info = {KEY: Records(req.moi)}
         except ValueError as error:
             self._metrics.refused()
@@ -87,18 +88,3 @@ def _check_inputs(settings: RequestSettings, recv_req: Any, scheduler: Any) -> N
     for name, present in refused.items():
         if settings.mixes and present:
             raise ValueError(f"{name} does not go with mixing; {_PLAIN}")
-
-
-def _gate(settings: RequestSettings, scheduler: Any) -> int:
-    """The id of the token after which a request decodes plainly."""
-    if settings.until != THINK_END or not settings.mixes:
-        return settings.until if isinstance(settings.until, int) else NO_GATE
-    ids = scheduler.model_config.think_end_ids
-    if ids is None and scheduler.tokenizer is not None:
-        ids = scheduler.tokenizer.encode("</think>", add_special_tokens=False)
-    if not ids or len(ids) != 1:
-        raise ValueError(
-            f"until={THINK_END!r} needs a model whose thinking ends with one token "
-            "(--reasoning-parser names it, else '</think>'); give its token id instead"
-        )
-    return int(ids[0])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,9 @@ PER_REQUEST = ("until", "per_token")  # beside the policy and its parameters
 _PER_SERVER = ("top_k", "entropy", "prior", "preset")
 
 Until = str | int | None
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 60, 60
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,9 @@ def request_settings(custom_params: Any, server: ServerSettings) -> RequestSetti
 
     A request that has settings but no policy mixes, also on a server whose default is "token".
     """
-    given = custom_params.get(KEY) if isinstance(custom_params, Mapping) else None
+    given = _given(custom_params)
     if given is None:
         return RequestSettings(server.moi, server.until)
-    if not isinstance(given, Mapping):
-        raise ValueError(f"custom_params['moi']={given!r} is not allowed; it must be a dict of settings")
-    for key in _PER_SERVER:
-        if key in given:
-            raise ValueError(f"moi key {key!r} is a setting of the server; start it with --moi-{key.replace('_', '-')}")
     policy = given.get("policy", server.moi.policy if server.moi.policy != "token" else "moi")
     known = dict(server.moi.parameters) if policy == server.moi.policy else {}
     own = {key: value for key, value in given.items() if key not in ("policy", *PER_REQUEST)}
@@ -72,6 +71,30 @@ def request_settings(custom_params: Any, server: ServerSettings) -> RequestSetti
     if not isinstance(per_token, bool):
         raise ValueError(f"per_token={per_token!r} is not allowed; per_token must be true or false")
     return RequestSettings(moi, check_until(given.get("until", server.until)), per_token)
+
+
+def _given(custom_params: Any) -> Mapping[str, Any] | None:
+    """What a request says of the keys it may set, each a single value; None where it says nothing."""
+    if custom_params is None:
+        return None
+    if not isinstance(custom_params, Mapping):
+        raise ValueError(f"custom_params={_shown(custom_params)} is not allowed; it must be a dict")
+    if KEY not in custom_params:
+        return None
+    given = custom_params[KEY]
+    if not isinstance(given, Mapping):
+        raise ValueError(f"custom_params['moi']={_shown(given)} is not allowed; it must be a dict of settings")
+    for key, value in given.items():
+        if key in _PER_SERVER:
+            raise ValueError(f"moi key {key!r} is a setting of the server; start it with --moi-{key.replace('_', '-')}")
+        if isinstance(value, (Mapping, Sequence)) and not isinstance(value, str):
+            raise ValueError(f"{key}={_shown(value)} is not allowed; {key} must be a single value")
+    return given
+
+
+def _shown(value: Any) -> str:
+    """A value from a request, shortened: it may be of any length and depth."""
+    return _SHORT.repr(value)
 
 
 def check_until(until: Any) -> Until:

@@ -77,12 +77,15 @@ class Slots:
 
         token     [B], sampled from the logits that were read
         position  [B], where it will be fed
-        gated     whether to look at `tables.gate`: a row that sampled its gate is plain from now on
+        gated     whether to look at the gates: a row that sampled its gate is plain from that token on,
+                  one that sampled what reopens it mixes after that token
         """
         policy = read.policy
         if gated:
             policy = policy * (token != self.tables.gate.index_select(0, slots))
-            self.tables.policy.index_copy_(0, slots, policy)
+            reopened = token == self.tables.reopens.index_select(0, slots)
+            later = torch.where(reopened, self.tables.resumes.index_select(0, slots), policy)
+            self.tables.policy.index_copy_(0, slots, later)
         rows = pack(read.mixture, token, torch.where(policy != 0, position, NOT_DUE))
         self.tables.mixtures.index_copy_(0, slots, rows)
         return rows

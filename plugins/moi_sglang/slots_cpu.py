@@ -22,7 +22,8 @@ from moi_sglang.tables import Tables
 class CPUSlots(Slots):
     def __init__(self, tables: Tables, moi: MoIConfig, mixed: Mixed) -> None:
         super().__init__(tables, moi, mixed)
-        self._bits, self._gate = tables.mixtures.numpy(), tables.gate.numpy()
+        self._bits = tables.mixtures.numpy()
+        self._gates = tables.gate.numpy(), tables.reopens.numpy(), tables.resumes.numpy()
         self._policy, self._parameters = tables.policy.numpy(), tables.parameters.numpy()
         self._floats = self._bits.view(np.float32)
 
@@ -39,7 +40,7 @@ class CPUSlots(Slots):
         policies, bits = read
         slots_loops.leave(
             *(slots.numpy(), policies, token.numpy(), position.numpy()),
-            *(gated, self._gate, self._policy, bits, self._bits),
+            *(gated, *self._gates, self._policy, bits, self._bits),
         )
         return torch.from_numpy(bits)
 

@@ -22,7 +22,7 @@ class GPUSlots(Slots):
         with torch.cuda.device_of(rows):
             kernel[(len(slots),)](
                 *(slots, read.policy, ids, *bits, token, position),
-                *(tables.mixtures, tables.policy, tables.gate, rows),
+                *(tables.mixtures, tables.policy, tables.gate, tables.reopens, tables.resumes, rows),
                 NOT_DUE=NOT_DUE,
                 S=ids.shape[1],
                 PAD=1 << (width - 1).bit_length(),

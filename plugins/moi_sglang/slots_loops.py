@@ -47,13 +47,25 @@ def read(
 
 @compiled
 def leave(
-    slots: Any, policies: Any, token: Any, position: Any, gated: bool, gate: Any, policy: Any, bits: Any, mixtures: Any
+    slots: Any,
+    policies: Any,
+    token: Any,
+    position: Any,
+    gated: bool,
+    gate: Any,
+    reopens: Any,
+    resumes: Any,
+    policy: Any,
+    bits: Any,
+    mixtures: Any,
 ) -> None:
     """Completes the rows [B,W] and copies them into the table [R,W]."""
     for b in range(len(slots)):
         slot, plain = slots[b], policies[b] == 0
         if gated and token[b] == gate[slot]:
             plain, policy[slot] = True, 0
+        if gated and token[b] == reopens[slot]:
+            policy[slot] = resumes[slot]
         bits[b, 0] = token[b]
         bits[b, -2] = NOT_DUE if plain else position[b]
         mixtures[slot] = bits[b]

@@ -11,7 +11,7 @@ token. Rows are zeroed, then position -1: a slot that nothing was written to dec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,14 +23,39 @@ NOT_DUE = -1
 NO_GATE = -1
 
 
+class SlotSettings(NamedTuple):
+    """What the tables of a slot are set to. parameters: the bits of float32, as many as are set."""
+
+    policy: int = 0
+    gate: int = NO_GATE
+    reopens: int = NO_GATE
+    resumes: int = 0
+    parameters: tuple[int, ...] = ()
+
+    def words(self, width: int) -> tuple[int, ...]:
+        """As `Tables.configure` takes them, with `width` parameters."""
+        *words, parameters = self
+        return (*words, *parameters, *(0,) * (width - len(parameters)))
+
+
 @dataclass(frozen=True)
 class Tables:
-    """mixtures int32 [R,W]; parameters float32 [R,P]; policy int32 [R], 0 is plain; gate int32 [R], an id or -1."""
+    """What is due for each slot, and how it decodes.
+
+    mixtures    int32 [R,W]
+    parameters  float32 [R,P]
+    policy      int32 [R], of the next token: code 0 is plain
+    gate        int32 [R], the id of the token that ends mixing, or -1
+    reopens     int32 [R], the id of the token that lets it begin again, or -1
+    resumes     int32 [R], the policy that it begins again with
+    """
 
     mixtures: Tensor
     parameters: Tensor
     policy: Tensor
     gate: Tensor
+    reopens: Tensor
+    resumes: Tensor
 
     @classmethod
     def allocate(cls, slots: int, top_k: int, device: Any) -> Tables:
@@ -41,14 +66,16 @@ class Tables:
             torch.zeros(slots, parameter_count(), device=device),
             torch.zeros(slots, dtype=torch.int32, device=device),
             torch.full((slots,), NO_GATE, dtype=torch.int32, device=device),
+            torch.full((slots,), NO_GATE, dtype=torch.int32, device=device),
+            torch.zeros(slots, dtype=torch.int32, device=device),
         )
 
     def configure(self, slots: Tensor, settings: Tensor) -> None:
-        """Settings int32 [n,2+P] (policy, gate, parameters' bits) for these slots, which forget their mixtures."""
+        """SlotSettings as words int32 [n,4+P] for these slots, which forget their mixtures."""
         self.forget(slots)
-        self.policy.index_copy_(0, slots, settings[:, 0])
-        self.gate.index_copy_(0, slots, settings[:, 1])
-        self.parameters.index_copy_(0, slots, settings[:, 2:].view(torch.float32))
+        for column, table in enumerate((self.policy, self.gate, self.reopens, self.resumes)):
+            table.index_copy_(0, slots, settings[:, column])
+        self.parameters.index_copy_(0, slots, settings[:, 4:].view(torch.float32))
 
     def forget(self, slots: Tensor) -> None:
         """No mixture is due for these slots. Their rows keep their ids, which are looked up all the same."""
@@ -56,7 +83,7 @@ class Tables:
 
     @property
     def bytes_per_slot(self) -> int:
-        each = (self.mixtures, self.parameters, self.policy, self.gate)
+        each = (self.mixtures, self.parameters, self.policy, self.gate, self.reopens, self.resumes)
         return sum(table.stride(0) * table.element_size() for table in each)
 
 

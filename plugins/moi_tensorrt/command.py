@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from moi import json_text
 from moi_tensorrt.compile import CompileOptions, Report, compile_engine
 from moi_tensorrt.runtimes import RUNTIMES
 from moi_tensorrt.sidecar import Sidecar
@@ -42,10 +42,9 @@ def run(args: argparse.Namespace) -> int:
     with _progress(args.json) as report:
         sidecar = compile_engine(args.folder, out, options, report)
     if args.json:
-        json.dump(asdict(sidecar), sys.stdout, indent=2)
+        json_text.write(asdict(sidecar), indent=2)
     else:
-        sys.stdout.write(_summary(out, sidecar))
-    sys.stdout.write("\n")
+        sys.stdout.write(_summary(out, sidecar) + "\n")
     return 0
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moi.files import check_file, write_file
 from moi_tensorrt.network import (
     add_profiles,
     allow_decomposition,
@@ -17,8 +19,11 @@ from moi_tensorrt.network import (
     profile_of,
 )
 from moi_tensorrt.runtimes import Runtime, check_capabilities, quiet_logger, runtime
-from moi_tensorrt.sidecar import Sidecar, file_hash, source_hash
+from moi_tensorrt.sidecar import Sidecar, check_out, source_hash, write_engine
 
+# TensorRT takes any bytes for a timing cache, so ours begin with a mark: no other file is read or written over.
+_TIMING_MARK = b"moi timing cache 1\n"
+_TIMING_CACHE = "a timing cache that moi compile wrote"
 Report = Callable[[str, int, int], None]  # (phase, steps done, steps in all)
 
 
@@ -41,12 +46,16 @@ class CompileOptions:
 def compile_engine(folder: Path, out: Path, options: CompileOptions, report: Report | None = None) -> Sidecar:
     """Compile folder/model.onnx to `out`, write out.json beside it, and return what that says.
 
-    Raises FileNotFoundError for a folder that is no export, ImportError without the runtime, ValueError for
+    Raises FileNotFoundError for a folder that is no export, FileExistsError for files that are no engine of ours
+    (before anything is compiled), ImportError without the runtime, ValueError for
     settings it cannot take or a graph it cannot parse, RuntimeError if TensorRT gives up.
     """
     chosen = runtime(options.runtime)
     check_capabilities(chosen, options.capabilities)
     graph = check_folder(folder)
+    check_out(out)
+    if options.timing_cache is not None:
+        check_file(options.timing_cache, _is_timing_cache, _TIMING_CACHE, "--timing-cache")
     trt = chosen.load()
     logger = quiet_logger(trt)
     builder = _builder(trt, logger, chosen)
@@ -61,7 +70,7 @@ def compile_engine(folder: Path, out: Path, options: CompileOptions, report: Rep
         raise RuntimeError(
             f"{chosen.name} {trt.__version__} could not compile {graph}: {logger.last or 'no reason given'}"
         )
-    out.write_bytes(bytes(engine))
+    data = bytes(engine)
     _save_timing_cache(config, options.timing_cache)
     sidecar = Sidecar(
         runtime=chosen.name,
@@ -71,9 +80,9 @@ def compile_engine(folder: Path, out: Path, options: CompileOptions, report: Rep
         layers=layer_types(network),
         plugin=plugin,
         source=source_hash(folder),
-        engine=file_hash(out),
+        engine=hashlib.sha256(data).hexdigest(),
     )
-    sidecar.write(out)
+    write_engine(out, data, sidecar)
     return sidecar
 
 
@@ -94,17 +103,26 @@ def _config(trt: Any, builder: Any, options: CompileOptions, report: Report | No
         for index, capability in enumerate(options.capabilities):
             config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{capability.replace('.', '')}"), index)
     if options.timing_cache is not None:
-        known = options.timing_cache.read_bytes() if options.timing_cache.is_file() else b""
-        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
+        _use_timing_cache(config, options.timing_cache)
     if report is not None:
         config.progress_monitor = _monitor(trt, report)
     return config
 
 
+def _use_timing_cache(config: Any, path: Path) -> None:
+    known = path.read_bytes().removeprefix(_TIMING_MARK) if path.is_file() else b""
+    config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
+
+
 def _save_timing_cache(config: Any, path: Path | None) -> None:
     cache = config.get_timing_cache() if path is not None else None
     if path is not None and cache is not None:
-        path.write_bytes(bytes(cache.serialize()))
+        write_file(path, _TIMING_MARK + bytes(cache.serialize()), _is_timing_cache, _TIMING_CACHE, "--timing-cache")
+
+
+def _is_timing_cache(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_TIMING_MARK)) == _TIMING_MARK
 
 
 def _monitor(trt: Any, report: Report) -> Any:

@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from moi.files import check_file, write_file
+
 FORMAT = 1
 _CHUNK = 1 << 22
 
@@ -35,10 +39,28 @@ class Sidecar:
     source: str
     engine: str
 
-    def write(self, engine: Path) -> Path:
-        path = sidecar_path(engine)
-        path.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n", encoding="utf-8")
-        return path
+
+def check_out(engine: Path) -> None:
+    """FileExistsError unless both files are free or an engine and its sidecar as `write_engine` leaves them."""
+    check_file(engine, _is_engine, "an engine that moi compile wrote")
+    check_file(sidecar_path(engine), _is_sidecar, "the sidecar of an engine that moi compile wrote")
+
+
+def write_engine(out: Path, data: bytes, sidecar: Sidecar) -> None:
+    """The engine and its sidecar. Cut short at any point, there is no engine, or one that its sidecar describes."""
+    check_out(out)
+    out.resolve().unlink(missing_ok=True)  # the old one, which the new sidecar does not describe
+    text = json.dumps({"format": FORMAT, **asdict(sidecar)}, indent=2) + "\n"
+    write_file(sidecar_path(out), text, _is_sidecar, "a sidecar")
+    write_file(out, data, _is_engine, "an engine")
+
+
+def _is_engine(path: Path) -> bool:
+    return sidecar_path(path).is_file() and _read(sidecar_path(path)).engine == file_hash(path)
+
+
+def _is_sidecar(path: Path) -> bool:
+    return bool(_read(path).engine)
 
 
 def sidecar_path(engine: Path) -> Path:
@@ -51,14 +73,20 @@ def read_sidecar(engine: Path) -> Sidecar:
     for file in (engine, path):
         if not file.is_file():
             raise FileNotFoundError(f"{file} does not exist; compile one with: moi compile DIR --out {engine.name}")
+    return _read(path)
+
+
+def _read(path: Path) -> Sidecar:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_bytes())
         if content.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
-        profile = Profile(**content.pop("profile"))
-        capabilities = tuple(content.pop("capabilities"))
-        return Sidecar(profile=profile, capabilities=capabilities, **content)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return TypeAdapter(Sidecar).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path} is not the sidecar of a MoI engine: {where}: {first['msg']}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not the sidecar of a MoI engine: {error}") from error
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from moi import MoIConfig
+from moi.config import check_temperature
 from moi_tensorrt_llm.state import PENDING
 
 
@@ -20,10 +21,8 @@ class MoILogitsProcessor:
     """
 
     def __init__(self, config: MoIConfig = MoIConfig(), temperature: float = 1.0) -> None:
-        if temperature < 0:
-            raise ValueError(f"temperature={temperature!r} is not allowed; temperature must be a finite number >= 0")
         self.config = config
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
 
     def __call__(
         self, req_id: int, logits: Tensor, token_ids: list[list[int]], stream_ptr: Any, client_id: int | None

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import moi
 
@@ -30,18 +32,27 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    args, unknown = _parser(argv).parse_known_args(argv)
-    if unknown:
-        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    _accept_any_text(sys.stdout, sys.stderr)
     try:
+        args, unknown = _parser(argv).parse_known_args(argv)
+        if unknown:
+            args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         status: int = args.run(args)
         return status
     except KeyboardInterrupt:
         print("moi: interrupted", file=sys.stderr)  # noqa: T201
         return 130
     except (ValueError, OSError, RuntimeError, ImportError) as error:
-        print(f"moi {args.command}: error: {error}", file=sys.stderr)  # noqa: T201
+        reason = " ".join(str(error).split())  # names that users give, and libraries, bring line breaks along
+        print(f"moi {argv[0]}: error: {reason}", file=sys.stderr)  # noqa: T201
         return 2
+
+
+def _accept_any_text(*streams: Any) -> None:
+    """What a stream's encoding cannot hold is written as an escape, not a traceback."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser(argv: list[str]) -> argparse.ArgumentParser:

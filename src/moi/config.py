@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from moi.policies import load_policies, policy_named
+from moi.policies.declaration import FLOAT32_MAX, INFINITY
 
 ENTROPIES = ("support", "vocab")
 PRIORS = ("raw", "sampling")
 MAX_TOP_K = 64
 _SHARED = ("top_k", "entropy", "prior")  # by all rows of a batch
+# Below it logits / temperature leaves float32 (as in SGLang, which draws the same line): such rows are greedy.
+LEAST_TEMPERATURE = 1e-6
+_SHORT = reprlib.Repr()  # of keys from a request, which may be of any length
+_SHORT.maxstring = 60
+
+
+def check_temperature(temperature: Any) -> float:
+    """temperature as a float, 0 (greedy) where it is too small to divide by; ValueError unless finite and >= 0."""
+    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+    if not number or not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature={temperature!r} is not allowed; temperature must be a finite number >= 0")
+    if temperature > FLOAT32_MAX:
+        raise ValueError(f"temperature is larger than float32 holds; temperature must be at most {FLOAT32_MAX:.4g}")
+    return float(temperature) if temperature >= LEAST_TEMPERATURE else 0.0
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -92,8 +109,12 @@ class MoIConfig:
         return MoIConfig(policy, parameters={**kept, **changes}, **shared)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings in one flat dict, a policy's parameters beside its name; `from_dict` reads them back."""
-        return {"policy": self.policy, **dict(self.parameters), **{key: getattr(self, key) for key in _SHARED}}
+        """The settings in one flat dict, the parameters beside their policy, as JSON holds them.
+
+        Infinity is "inf"; `from_dict` reads it back.
+        """
+        parameters = {name: INFINITY if value == math.inf else value for name, value in self.parameters}
+        return {"policy": self.policy, **parameters, **{key: getattr(self, key) for key in _SHARED}}
 
 
 def parameter_values(policy: str, given: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, float]:
@@ -107,9 +128,7 @@ def parameter_values(policy: str, given: Mapping[str, Any], others: Iterable[str
     for key in given:
         if key not in declared.names:
             _refuse_key(policy, key, declared.names, others)
-    return {
-        each.name: each.check(given[each.name]) if each.name in given else each.default for each in declared.parameters
-    }
+    return {each.name: each.check(given.get(each.name, each.default)) for each in declared.parameters}
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, float]:
@@ -131,10 +150,11 @@ def _refuse_key(policy: str, key: Any, names: tuple[str, ...], others: Iterable[
     if owners:
         takes = ", ".join(names) or "none"
         raise ValueError(
-            f"policy {policy!r} has no parameter {key!r}, which is one of: {', '.join(owners)}; its parameters: {takes}"
+            f"policy {policy!r} has no parameter {_SHORT.repr(key)}, which is one of: {', '.join(owners)}; "
+            f"its parameters: {takes}"
         )
     allowed = ", ".join(("policy", *names, *others))
-    raise ValueError(f"moi key {key!r} is unknown; allowed: {allowed} (with policy {policy!r})")
+    raise ValueError(f"moi key {_SHORT.repr(key)} is unknown; allowed: {allowed} (with policy {policy!r})")
 
 
 def _check_choice(key: str, value: Any, allowed: Any) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from moi import ops  # noqa: F401  (registers torch.ops.moi)
-from moi.config import MoIConfig, parameter_values
+from moi.config import LEAST_TEMPERATURE, MoIConfig, check_temperature, parameter_values
 from moi.mixture import Mixture
 from moi.policies import Parameter, load_policies, policy_code, policy_named
 from moi.rows import RowParams, parameter_count
@@ -59,6 +59,8 @@ def mix(
     else:
         values = _parameter_rows(config, policy, codes, parameters or {}, beta)
     temperatures = _temperature_rows(1.0 if temperature is None else temperature, rows, logits.device)
+    if config.prior == "sampling":  # too small to divide by: greedy
+        temperatures = torch.where(temperatures < LEAST_TEMPERATURE, 0.0, temperatures)
     settings = RowParams(codes, values, temperatures)
     out = torch.ops.moi.mix(logits, token, *settings, config.top_k, config.entropy, config.prior, implementation)
     return Mixture(*out)
@@ -131,16 +133,10 @@ def _check_range(key: str, values: Tensor, low: int, high: int) -> None:
 def _temperature_rows(value: Number, rows: int, device: torch.device) -> Tensor:
     """A number or [B] tensor as float32 [B]; every value must be >= 0."""
     if not isinstance(value, Tensor):
-        return torch.full((rows,), _check_temperature(value), device=device)
+        return torch.full((rows,), check_temperature(value), device=device)
     _check_rows("temperature", value, rows, device, _FLOATS)
     _check_values("temperature", value, value >= 0, "a number >= 0")
     return value.float()
-
-
-def _check_temperature(value: float) -> float:
-    if isinstance(value, bool) or not 0 <= value < float("inf"):
-        raise ValueError(f"temperature={value!r} is not allowed; temperature must be a finite number >= 0")
-    return float(value)
 
 
 def _check_values(key: str, values: Tensor, holds: Tensor, allowed: str) -> None:

@@ -24,7 +24,8 @@ import pytest
 
 from moi import MoIConfig
 from moi_engines import SamplingParams
-from moi_engines.testing import save_tiny_model
+from moi_engines.parity import Cases, Output, judge
+from moi_engines.parity_reference import Reference
 from moi_engines.torch_engine import TorchEngine
 
 STUBS = Path(__file__).parent.parent / "stubs_sglang"
@@ -170,19 +171,6 @@ def sglang_env() -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """tiny("qwen2"): the folder of a tiny random model."""
-    made: dict[str, Path] = {}
-
-    def folder(architecture: str) -> Path:
-        if architecture not in made:
-            made[architecture] = save_tiny_model(tmp_path_factory.mktemp("models") / architecture, architecture)
-        return made[architecture]
-
-    return folder
-
-
-@pytest.fixture(scope="session")
 def expected() -> Callable[..., list[Any]]:
     """expected(folder, prompts, configs, tokens): what the torch engine generates, greedily."""
     engines: dict[Path, TorchEngine] = {}
@@ -197,8 +185,32 @@ def expected() -> Callable[..., list[Any]]:
 
 
 @pytest.fixture(scope="session")
-def qwen2(tiny: Callable[[str], Path]) -> Path:
-    return tiny("qwen2")
+def agree() -> Callable[..., None]:
+    """agree(folder, prompts, configs, outputs, tokens): fails unless the greedy outputs of /generate are as the torch
+    engine decodes; entropies and interventions are judged where they are told per token."""
+    references: dict[Path, Reference] = {}
+
+    def check(
+        folder: Path, prompts: list[list[int]], configs: list[MoIConfig], outputs: list[Any], **params: Any
+    ) -> None:
+        if folder not in references:
+            references[folder] = Reference(folder)
+        settings: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": TOKENS, "ignore_eos": True, **params}
+        cases = Cases(prompts, [SamplingParams(**settings)] * len(prompts), configs, own_noise=True)
+        found = judge(references[folder], cases, [_told(output) for output in outputs])
+        assert found.agrees, str(found)
+
+    return check
+
+
+def _told(output: dict[str, Any]) -> Output:
+    moi = output["meta_info"].get("moi") or {}
+    return Output(output["output_ids"], None, moi.get("entropy"), moi.get("intervention"))
+
+
+@pytest.fixture(scope="session")
+def qwen2(tiny_model: Callable[[str], Path]) -> Path:
+    return tiny_model("qwen2")
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,7 @@ from typing import Any
 LINES = (
     "",
     "--enable-mixed-chunk",
-    "--speculative-algorithm NGRAM",
-    "--pp-size 2",
-    "--enable-torch-compile",
+    "--tp-size 2 --dp-size 2 --enable-dp-attention",
     "--moi-beta -1",
     "--moi-top-k 64 --moi-policy nonsense",
 )

@@ -14,7 +14,8 @@ import pytest
 from moi import MoIConfig
 from moi_engines import SamplingParams
 from moi_engines.commands import serve
-from moi_engines.torch_engine import TorchEngine
+from moi_engines.parity import Cases, Output, judge
+from moi_engines.parity_reference import Reference
 
 CHILD = Path(__file__).parent / "engine_child.py"
 
@@ -28,19 +29,20 @@ def child(sglang_env: Any, qwen2: Path) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_generate_and_stream_equal_the_torch_engine(child: Any, qwen2: Path) -> None:
-    sampling = SamplingParams(temperature=0, max_new_tokens=32, ignore_eos=True)
-    configs = [MoIConfig(beta=2.0), MoIConfig(policy="token")]
-    wanted = TorchEngine(qwen2, device="cpu").generate(["count to ten", [5, 6, 7, 8]], sampling, configs)
-    for row, (output, want) in enumerate(zip(child["outputs"], wanted, strict=True)):
-        assert output["token_ids"] == list(want.token_ids)
-        assert (output["text"], output["finish_reason"]) == (want.text, want.finish_reason)
-        assert output["mixed_tokens"] == want.mixed_tokens
-        assert output["entropies"] == pytest.approx(want.entropies, abs=2e-3)
-        assert output["interventions"] == pytest.approx(want.interventions, abs=2e-3)
+def test_generate_agrees_and_the_stream_holds_the_same(child: Any, qwen2: Path) -> None:
+    sampling = [SamplingParams(temperature=0, max_new_tokens=32, ignore_eos=True)] * 2
+    cases = Cases(["count to ten", [5, 6, 7, 8]], sampling, [MoIConfig(beta=2.0), MoIConfig(policy="token")])
+    outputs = [
+        Output(*(each[key] for key in ("token_ids", "finish_reason", "entropies", "interventions")))
+        for each in child["outputs"]
+    ]
+    found = judge(Reference(qwen2), cases, outputs)
+    assert found.agrees, str(found)
+    assert [each["mixed_tokens"] for each in child["outputs"]] == [31, 0]
+    for row, output in enumerate(child["outputs"]):
         streamed = [event for event in child["events"] if event["row"] == row]
-        assert [event["token_id"] for event in streamed] == list(want.token_ids)
-        assert "".join(event["text"] for event in streamed) == want.text
+        assert [event["token_id"] for event in streamed] == list(output["token_ids"])
+        assert "".join(event["text"] for event in streamed) == output["text"]
         assert [event["finish_reason"] for event in streamed] == [None] * 31 + ["length"]
 
 

@@ -1,4 +1,7 @@
-"""MoI in SGLang equals the torch engine token for token; plain requests equal an SGLang without the plugin."""
+"""MoI in SGLang decodes as the torch engine does, up to rounding; plain requests equal an SGLang without the plugin.
+
+Models are drawn anew in each run; `moi_engines.parity` judges as far as their feedback leaves tokens decidable.
+"""
 
 from __future__ import annotations
 
@@ -10,53 +13,57 @@ import pytest
 from moi import MoIConfig
 from moi_engines import embedded_model
 
-TOKENS = 64
-# beta below 0.5 and `direct` are chaotic on random models: rounding alone parts two float32 implementations.
 SETTINGS: list[dict[str, Any] | None] = [
     {"beta": 1.0, "per_token": True},
     None,
     {"policy": "token"},
     {"beta": 2.0},
-    {"beta": 0.5},
-    {"policy": "moi"},
+    {"beta": 0.25, "per_token": True},
+    {"policy": "direct", "per_token": True},
     {"policy": "token", "per_token": True},
     {"beta": 8},
 ]
 
 
-def check(ask: Any, server: Any, model: Path, expected: Any, **changes: Any) -> None:
-    """A ragged batch of all SETTINGS gives the torch engine's tokens, entropies and interventions."""
+def check(ask: Any, agree: Any, server: Any, model: Path, sampling: dict[str, Any], **changes: Any) -> None:
+    """A ragged batch of all SETTINGS; `sampling` as the torch engine says it, `changes` as SGLang does."""
     texts = ask.prompts(seed=1)
     outputs = server.generate(texts, [ask.greedy(each, **changes) for each in SETTINGS])
-    wanted = expected(model, texts, [ask.config(each) for each in SETTINGS], TOKENS)
-    for settings, output, want in zip(SETTINGS, outputs, wanted, strict=True):
-        assert output["output_ids"] == list(want.token_ids), settings
+    agree(model, texts, [ask.config(each) for each in SETTINGS], outputs, **sampling)
+    for settings, output in zip(SETTINGS, outputs, strict=True):
         moi = output["meta_info"].get("moi")
         if settings == {"policy": "token"}:
             assert moi is None
             continue
-        assert moi["mixed_tokens"] == want.mixed_tokens, settings
-        assert moi["mean_entropy"] == pytest.approx(want.mean_entropy, abs=1e-4)
-        assert moi["mean_intervention"] == pytest.approx(want.mean_intervention, abs=1e-4)
+        plain = settings is not None and settings.get("policy") == "token"
+        assert moi["mixed_tokens"] == (0 if plain else len(output["output_ids"]) - 1), settings
+        assert (moi["mean_intervention"] == 0) == plain
         if settings is not None and "per_token" in settings:
-            assert moi["entropy"] == pytest.approx(want.entropies, abs=2e-3)
-            assert moi["intervention"] == pytest.approx(want.interventions, abs=2e-3)
+            assert moi["mean_entropy"] == pytest.approx(sum(moi["entropy"]) / len(moi["entropy"]), abs=1e-5)
         else:
             assert "entropy" not in moi
-    assert wanted[0].token_ids != expected(model, texts[:1], [MoIConfig(policy="token")], TOKENS)[0].token_ids
 
 
-def test_greedy_equals_the_torch_engine_with_overlap_on_and_chunked_prefill(
-    ask: Any, moi_server: Any, qwen2: Path, expected: Any
-) -> None:
-    check(ask, moi_server, qwen2, expected)
+def test_greedy_agrees_with_overlap_on_and_chunked_prefill(ask: Any, agree: Any, moi_server: Any, qwen2: Path) -> None:
+    check(ask, agree, moi_server, qwen2, {})
 
 
-def test_a_fixed_choice_through_the_sampling_path_equals_the_torch_engine(
-    ask: Any, moi_server: Any, qwen2: Path, expected: Any
-) -> None:
+def test_a_fixed_choice_through_the_sampling_path_agrees(ask: Any, agree: Any, moi_server: Any, qwen2: Path) -> None:
     """Temperature and top_p rewrite the logits in place; the mixture reads them before."""
-    check(ask, moi_server, qwen2, expected, temperature=0.7, top_p=1e-6)
+    fixed = {"temperature": 0.7, "top_p": 1e-6}
+    check(ask, agree, moi_server, qwen2, fixed, **fixed)
+
+
+def test_sampled_requests_agree_by_the_filters_and_their_measures(
+    ask: Any, agree: Any, moi_server: Any, qwen2: Path
+) -> None:
+    """SGLang draws its own noise: each token must pass the filters, each mixture must be the reference's."""
+    texts = ask.prompts(seed=1)
+    settings = [{"beta": beta, "per_token": True} for beta in (0.0, 0.25, 0.25, 0.5, 1.0, 1.0, 2.0, 4.0)]
+    for filters in ({"temperature": 1.0, "top_p": 0.8}, {"temperature": 0.7, "top_k": 8}):
+        short = {**filters, "max_new_tokens": 16}
+        outputs = moi_server.generate(texts, [ask.greedy(each, **short) for each in settings])
+        agree(qwen2, texts, [ask.config(each) for each in settings], outputs, **short)
 
 
 @pytest.mark.parametrize(
@@ -68,24 +75,33 @@ def test_a_fixed_choice_through_the_sampling_path_equals_the_torch_engine(
     ],
     ids=["qwen3, tied embedding", "gemma3, scaled embedding", "llama, two tensor-parallel ranks"],
 )
-def test_greedy_equals_the_torch_engine(
-    ask: Any, architecture: str, flags: tuple[str, ...], env: dict[str, str], make_server: Any, tiny: Any, expected: Any
+def test_greedy_agrees(
+    ask: Any,
+    agree: Any,
+    architecture: str,
+    flags: tuple[str, ...],
+    env: dict[str, str],
+    make_server: Any,
+    random_model: Any,
 ) -> None:
-    model = tiny(architecture)
+    model = random_model(architecture)
     with make_server(model, "--enable-moi", *flags, **env) as server:
-        check(ask, server, model, expected)
+        check(ask, agree, server, model, {})
 
 
-def test_the_embedded_model_with_the_paper_preset_and_overlap_off_equals_the_torch_engine(
-    ask: Any, make_server: Any, expected: Any
+def test_the_embedded_model_with_the_paper_preset_and_overlap_off_agrees(
+    ask: Any, agree: Any, make_server: Any
 ) -> None:
     model = embedded_model()
     texts = ask.prompts(seed=2)
-    configs = [MoIConfig.preset("paper", beta=beta) for beta in (1.0, 2.0, 0.5, 4.0) * 2]
-    wanted = expected(model, texts, configs, TOKENS)
+    configs = [MoIConfig.preset("paper", beta=beta) for beta in (1.0, 2.0, 0.5, 4.0, 0.25, 0.0, 0.5, 4.0)]
     with make_server(model, "--enable-moi", "--disable-overlap-schedule", MOI_PRESET="paper") as server:
-        outputs = server.generate(texts, [ask.greedy({"beta": each.beta}) for each in configs])
-    assert [output["output_ids"] for output in outputs] == [list(want.token_ids) for want in wanted]
+        settings = [{"beta": each.beta, "per_token": True} for each in configs]
+        outputs = server.generate(texts, [ask.greedy(each) for each in settings])
+        agree(model, texts, configs, outputs)
+        sampled = {"temperature": 0.6, "top_p": 0.9}  # the paper's prior reads the temperature
+        outputs = server.generate(texts, [ask.greedy(each, **sampled) for each in settings])
+    agree(model, texts, configs, outputs, **sampled)
 
 
 def test_plain_requests_beside_mixed_ones_are_bit_identical_to_a_server_without_the_plugin(

@@ -16,77 +16,16 @@ import torch
 from moi import MoIConfig
 from moi_sglang import contract, flags, hooks
 from moi_sglang.embedding import find_embedding
-from moi_sglang.refuse import refusals
+from moi_sglang.refuse import unsuitable, untested
 from moi_sglang.requests import _check_inputs
 from moi_sglang.settings import RequestSettings, ServerSettings, request_settings
 
 CHILD = Path(__file__).parent / "hooks_child.py"
 
 
-def arguments(**changes: Any) -> SimpleNamespace:
-    """Resolved arguments that nothing is wrong with."""
-    return SimpleNamespace(
-        **{"disaggregation_mode": "null", "lora_target_modules": None, "model_impl": "auto", **changes}
-    )
-
-
 def model(**changes: Any) -> SimpleNamespace:
     text = SimpleNamespace(model_type="qwen2", **changes)
-    return SimpleNamespace(hf_config=text, hf_text_config=text, vocab_size=258)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"speculative_algorithm": "EAGLE"}, "--speculative-algorithm does not go with --enable-moi: drafts are"),
-        ({"disaggregation_mode": "prefill"}, "--disaggregation-mode does not go with --enable-moi: mixtures do not"),
-        ({"pp_size": 2}, "--pp-size does not go with --enable-moi: the rank that embeds"),
-        ({"enable_dp_attention": True}, "--enable-dp-attention does not go with --enable-moi: a rank embeds"),
-        ({"enable_mixed_chunk": True}, "--enable-mixed-chunk does not go with --enable-moi: it turns decode rows"),
-        ({"enable_pdmux": True}, "--enable-pdmux does not go with --enable-moi: prefill and decode run"),
-        ({"enable_two_batch_overlap": True}, "--enable-two-batch-overlap does not go with --enable-moi: it splits"),
-        ({"dllm_algorithm": "LowConfidence"}, "--dllm-algorithm does not go with --enable-moi: diffusion models"),
-        ({"enable_torch_compile": True}, "--enable-torch-compile does not go with --enable-moi: compiled graphs"),
-        ({"rl_on_policy_target": "fsdp"}, "--rl-on-policy-target does not go with --enable-moi: a trainer"),
-        ({"attn_cp_size": 2}, "--attn-cp-size does not go with --enable-moi: a rank holds part"),
-        ({"dcp_size": 2}, "--dcp-size does not go with --enable-moi: a rank holds part"),
-        ({"enable_hisparse": True}, "--enable-hisparse does not go with --enable-moi: it moves KV"),
-        ({"enable_lmcache": True}, "--enable-lmcache does not go with --enable-moi: it would share KV"),
-        ({"enable_flexkv": True}, "--enable-flexkv does not go with --enable-moi: it would share KV"),
-        (
-            {"enable_unified_cache_external_linker": True},
-            "--enable-unified-cache-external-linker does not go with --enable-moi: it would share KV",
-        ),
-        ({"elastic_ep_backend": "mooncake"}, "--elastic-ep-backend does not go with --enable-moi: a rank that joins"),
-        ({"enable_elastic_expert_backup": True}, "--enable-elastic-expert-backup does not go with --enable-moi"),
-        ({"lora_target_modules": ["embed_tokens"]}, "--lora-target-modules does not go with --enable-moi: LoRA on"),
-        ({"model_impl": "mindspore"}, "--model-impl does not go with --enable-moi: MindSpore"),
-        ({"enable_nvidia_megakernel": True}, "--enable-nvidia-megakernel does not go with --enable-moi: its kernel"),
-        ({"enable_amd_monokernel": True}, "--enable-amd-monokernel does not go with --enable-moi: its kernel"),
-        (
-            {"enable_adaptive_dispatch_to_encoder": True},
-            "--enable-adaptive-dispatch-to-encoder does not go with --enable-moi: it embeds parts",
-        ),
-        ({"is_embedding": True}, "--is-embedding does not go with --enable-moi: the model does not generate"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_a_conflicting_flag(changes: dict[str, Any], message: str) -> None:
-    told = list(refusals(arguments(**changes), ServerSettings(), model()))
-    assert len(told) == 1
-    assert told[0].startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("variable", "message"),
-    [
-        ("SGLANG_RUST_SERVER", "SGLANG_RUST_SERVER does not go with --enable-moi: the Rust server loads no plugins"),
-        ("SGLANG_USE_MLX", "SGLANG_USE_MLX does not go with --enable-moi: MLX models do not use"),
-    ],
-)
-def test_a_conflicting_variable(variable: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(variable, "1")
-    assert next(refusals(arguments(), ServerSettings(), model())).startswith(message)
+    return SimpleNamespace(hf_config=text, hf_text_config=text, vocab_size=258, is_generation=True)
 
 
 @pytest.mark.parametrize(
@@ -102,23 +41,31 @@ def test_a_conflicting_variable(variable: str, message: str, monkeypatch: pytest
     ids=lambda value: next(iter(value)),
 )
 def test_a_model_that_reads_ids_inside_its_layers(field: dict[str, Any]) -> None:
-    (told,) = refusals(arguments(), ServerSettings(), model(**field))
+    (told,) = unsuitable(model(**field), ServerSettings())
     assert "reads token ids inside its layers" in told
     assert next(iter(field)) in told
 
 
 def test_an_untested_version_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.6.0")
-    (told,) = refusals(arguments(), ServerSettings(), model())
+    (told,) = untested(ServerSettings())
     assert told.startswith("sglang 0.6.0 is untested (tested: 0.5.23); --moi-allow-untested")
-    assert not list(refusals(arguments(), ServerSettings(allow_untested=True), model()))
+    assert not list(untested(ServerSettings(allow_untested=True)))
 
 
 def test_more_candidates_than_the_vocabulary_has_ids() -> None:
     small = model()
     small.vocab_size = 10
-    (told,) = refusals(arguments(), ServerSettings(), small)
+    (told,) = unsuitable(small, ServerSettings())
     assert told == "--moi-top-k 20 is not allowed; the model's vocabulary has 10 ids"
+
+
+def test_a_model_that_does_not_generate() -> None:
+    embeds = model()
+    embeds.is_generation = False
+    assert list(unsuitable(embeds, ServerSettings())) == [
+        "--model-path does not go with --enable-moi: the model does not generate"
+    ]
 
 
 def test_an_ambiguous_embedding() -> None:
@@ -129,6 +76,19 @@ def test_an_ambiguous_embedding() -> None:
         find_embedding(ambiguous, 9)
     with pytest.raises(SystemExit, match="candidates: none"):
         find_embedding(ambiguous, 10)
+
+
+def test_a_model_whose_method_embeds_ids_instead_of_naming_its_embedding() -> None:
+    class Decoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed_tokens = torch.nn.Embedding(9, 2)
+
+        def get_input_embeddings(self, input_ids: torch.Tensor) -> Any:
+            return self.embed_tokens(input_ids)
+
+    decoder = Decoder()
+    assert find_embedding(decoder, 9) is decoder.embed_tokens
 
 
 @pytest.mark.parametrize("name", ["input_embeds", "positional_embed_overrides"])
@@ -219,9 +179,10 @@ def test_without_the_flag_only_flags_are_hooked(child: Any) -> None:
     [
         ("", ""),
         ("--enable-mixed-chunk", "MoI: --enable-mixed-chunk does not go with --enable-moi: it turns decode rows into"),
-        ("--speculative-algorithm NGRAM", "MoI: --speculative-algorithm does not go with --enable-moi"),
-        ("--pp-size 2", "MoI: --pp-size does not go with --enable-moi"),
-        ("--enable-torch-compile", "MoI: --enable-torch-compile does not go with --enable-moi"),
+        (
+            "--tp-size 2 --dp-size 2 --enable-dp-attention",
+            "MoI: --enable-dp-attention does not go with --enable-moi: a rank embeds tokens that another rank sampled",
+        ),
         ("--moi-beta -1", "--enable-moi: beta=-1.0 is not allowed; beta must be a number >= 0"),
         ("--moi-top-k 64 --moi-policy nonsense", "--enable-moi: policy='nonsense' is unknown"),
     ],

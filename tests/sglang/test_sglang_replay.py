@@ -13,12 +13,16 @@ from moi import MoIConfig
 
 TOKENS = 48
 LONG = 200
-SETTINGS: list[dict[str, Any]] = [{"beta": 1.0}, {"beta": 2.0}, {"policy": "token"}] * 4
+SETTINGS: list[dict[str, Any]] = [
+    {"beta": 1.0, "per_token": True},
+    {"beta": 2.0, "per_token": True},
+    {"policy": "token"},
+] * 4
 
 
 @pytest.fixture(scope="module")
-def model(tiny: Any) -> Path:
-    folder: Path = tiny("qwen3")
+def model(random_model: Any) -> Path:
+    folder: Path = random_model("qwen3")
     return folder
 
 
@@ -36,62 +40,58 @@ def retracting_server(make_server: Any, model: Path) -> Any:
 
 
 def test_outputs_of_retracted_requests_equal_undisturbed_ones_and_leave_a_clean_cache(
-    ask: Any, retracting_server: Any, model: Path, expected: Any
+    ask: Any, retracting_server: Any, model: Path, agree: Any
 ) -> None:
     # SGLang retracts the youngest request, of those the longest: the first ones.
     texts = sorted(ask.prompts(seed=6, count=len(SETTINGS)), key=len, reverse=True)
-    outputs = retracting_server.generate(texts, [ask.greedy(each, max_new_tokens=TOKENS) for each in SETTINGS])
-    wanted = expected(model, texts, [ask.config(each) for each in SETTINGS], TOKENS)
+    configs, params = [ask.config(each) for each in SETTINGS], [ask.greedy(e, max_new_tokens=TOKENS) for e in SETTINGS]
+    outputs = retracting_server.generate(texts, params)
+    agree(model, texts, configs, outputs, max_new_tokens=TOKENS)
     retractions = []
-    for settings, output, want in zip(SETTINGS, outputs, wanted, strict=True):
+    for settings, output in zip(SETTINGS, outputs, strict=True):
         meta = output["meta_info"]
-        assert output["output_ids"] == list(want.token_ids), (settings, meta["num_retractions"])
         if "beta" in settings:
             retractions.append(meta["num_retractions"])
-            assert meta["moi"]["mixed_tokens"] == want.mixed_tokens
-            assert meta["moi"]["mean_entropy"] == pytest.approx(want.mean_entropy, abs=1e-4)
+            assert meta["moi"]["mixed_tokens"] == TOKENS - 1
             assert (meta["moi"]["replayed_tokens"] > 0) == (meta["num_retractions"] > 0)
     assert max(retractions) >= 2
     assert sum(map(bool, retractions)) >= 3
 
     longer = [text + output["output_ids"] for text, output in zip(texts, outputs, strict=True)]
-    plain = expected(model, longer, [MoIConfig(policy="token")] * len(longer), 8)
-    for settings, text, whole, want in zip(SETTINGS, texts, longer, plain, strict=True):
+    for settings, text, whole in zip(SETTINGS, texts, longer, strict=True):
         output = retracting_server.generate(whole, ask.greedy({"policy": "token"}, max_new_tokens=8))
-        assert output["output_ids"] == list(want.token_ids)
+        agree(model, [whole], [MoIConfig(policy="token")], [output], max_new_tokens=8)
         if "beta" in settings:
             assert output["meta_info"]["cached_tokens"] <= len(text)
 
     # Now a plain request has cached the very ids that a retracted request will look up.
-    again = retracting_server.generate(texts, [ask.greedy(each, max_new_tokens=TOKENS) for each in SETTINGS])
-    for settings, output, want in zip(SETTINGS, again, wanted, strict=True):
-        assert output["output_ids"] == list(want.token_ids), (settings, output["meta_info"]["num_retractions"])
+    again = retracting_server.generate(texts, params)
+    agree(model, texts, configs, again, max_new_tokens=TOKENS)
 
 
 @pytest.mark.parametrize("mode", ["retract", "in_place"])
 def test_pause_and_resume_do_not_change_the_output_and_leave_a_clean_cache(
-    mode: str, ask: Any, moi_server: Any, qwen2: Path, expected: Any
+    mode: str, ask: Any, moi_server: Any, qwen2: Path, agree: Any
 ) -> None:
     moi_server.flush()
-    texts = ask.prompts(seed=7, count=4)
-    wanted = [list(want.token_ids) for want in expected(qwen2, texts, [MoIConfig()] * len(texts), LONG)]
+    texts, configs = ask.prompts(seed=7, count=4), [MoIConfig()] * 4
+    params = ask.greedy({"per_token": True}, max_new_tokens=LONG)
 
-    first = paused(moi_server, texts, ask.greedy({}, max_new_tokens=LONG), mode)
-    assert [output["output_ids"] for output in first] == wanted
+    first = paused(moi_server, texts, params, mode)
+    agree(qwen2, texts, configs, first, max_new_tokens=LONG)
     replayed = [output["meta_info"]["moi"]["replayed_tokens"] for output in first]
     assert any(replayed) if mode == "retract" else not any(replayed)
 
     # The prefill after a pause went past the prompt; none of that may be found by its ids.
-    longer = [text + output for text, output in zip(texts, wanted, strict=True)]
-    plain = expected(qwen2, longer, [MoIConfig(policy="token")] * len(longer), 8)
-    for text, whole, want in zip(texts, longer, plain, strict=True):
+    for text, before in zip(texts, first, strict=True):
+        whole = text + before["output_ids"]
         output = moi_server.generate(whole, ask.greedy({"policy": "token"}, max_new_tokens=8))
         assert output["meta_info"]["cached_tokens"] <= len(text)
-        assert output["output_ids"] == list(want.token_ids)
+        agree(qwen2, [whole], [MoIConfig(policy="token")], [output], max_new_tokens=8)
 
     # Now the cache holds plain KV of these very ids, which a mixed request that is paused must not take.
-    again = paused(moi_server, texts, ask.greedy({}, max_new_tokens=LONG), mode)
-    assert [output["output_ids"] for output in again] == wanted
+    again = paused(moi_server, texts, params, mode)
+    agree(qwen2, texts, configs, again, max_new_tokens=LONG)
 
 
 def paused(server: Any, texts: list[list[int]], params: dict[str, Any], mode: str) -> list[Any]:

@@ -20,6 +20,7 @@ from torch.optim import AdamW, Muon, Optimizer
 from moi_bench.countdown import batches
 from moi_bench.countdown.folder import save
 from moi_bench.countdown.recipe import Recipe, build_model
+from moi_onnx.folder import check_target, whole_folder
 
 if TYPE_CHECKING:
     from transformers import Qwen3ForCausalLM
@@ -98,16 +99,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         recipe = Recipe(seed=options.seed, steps=options.steps)
     except ValueError as error:
         parser.error(str(error))
-    options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
     transformers_logging.disable_progress_bar()  # of the one file that is written
-    save(_train_with_bar(recipe), options.out)
+    check_target(options.out, options.force)
+    model = _train_with_bar(recipe)
+    with whole_folder(options.out, options.force, last="config.json") as draft:
+        save(model, draft)
 
 
 def _parser() -> argparse.ArgumentParser:
     default = Recipe()
     parser = argparse.ArgumentParser("python -m moi_bench.countdown.train", description="Train the Countdown model.")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write, over what is there")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--force", action="store_true", help="replace a folder that an earlier run wrote")
     parser.add_argument("--seed", type=int, default=default.seed, help="of weights and data (default %(default)s)")
     parser.add_argument("--steps", type=int, default=default.steps, help="optimiser steps (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default %(default)s)")

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from moi import Mixture, MoIConfig
 from moi_bench.engine.cases import SHAPES
+from moi_bench.engine.transformers_generate import TransformersGenerate
 from moi_bench.fits import check_size
 from moi_engines import Engine, load_engine
+from moi_engines.checkpoint import load_checkpoint
 from moi_engines.request import Row
 from moi_engines.sampler import sample
 from moi_engines.torch_engine import TorchEngine
@@ -21,15 +23,19 @@ TOKEN = MoIConfig("token")
 
 
 class Pair(NamedTuple):
-    """Engines that decode with MoI and plainly, and what "plainly" means there."""
+    """Engines that decode with MoI and plainly, what "plainly" means there, and transformers' own generate."""
 
     mixed: Engine
     plain: Engine
     baseline: str
+    transformers: TransformersGenerate | None = None
 
 
 class PlainTorchEngine(TorchEngine):
-    """The torch engine without the op: the sampled token is looked up, and nothing is said of entropy."""
+    """A torch engine's model without the op: the sampled token is looked up, and nothing is said of entropy."""
+
+    def __init__(self, mixed: TorchEngine) -> None:
+        vars(self).update(vars(mixed))
 
     def _choose(self, logits: Tensor, rows: list[Row], settings: Any) -> tuple[Tensor, Mixture]:
         noise = torch.tensor([next(row.noise, 0.0) for row in rows], dtype=torch.float32, device=self.device)
@@ -39,8 +45,8 @@ class PlainTorchEngine(TorchEngine):
 
 
 def _torch(model: Path, scratch: Path, batch: int, positions: int) -> Pair:
-    plain = PlainTorchEngine(model, batch_size=batch)
-    return Pair(TorchEngine(model, batch_size=batch), plain, "the same loop without the op")
+    engine = TorchEngine(model, batch_size=batch)
+    return Pair(engine, PlainTorchEngine(engine), "the same loop without the op")
 
 
 def _onnxruntime(model: Path, scratch: Path, batch: int, positions: int) -> Pair:
@@ -93,6 +99,16 @@ ADAPTERS: dict[str, Callable[[Path, Path, int, int], Pair]] = {
     "tensorrt_rtx": _tensorrt("tensorrt_rtx", "tensorrt-rtx"),
 }
 MAKES_WEIGHTS_IN_PLACE = ("sglang",)
+
+
+def with_transformers(pair: Pair, model: Path) -> Pair:
+    """The pair beside `generate`, for engines that run in this process on the same device and threads."""
+    if isinstance(pair.mixed, TorchEngine):
+        return pair._replace(transformers=TransformersGenerate(pair.mixed.checkpoint.model))
+    if pair.mixed.name == "onnxruntime" and not torch.cuda.is_available():
+        checkpoint = load_checkpoint(model, torch.device("cpu"), torch.float32)
+        return pair._replace(transformers=TransformersGenerate(checkpoint.model))
+    return pair
 
 
 def make_dummy(name: str, folder: Path) -> Path:

@@ -60,7 +60,10 @@ LARGEST_ON_DISK = 4.0
 
 @dataclass(frozen=True)
 class EngineCase:
-    """`batch` prompts of `context` random tokens, `new_tokens` generated for each."""
+    """`batch` prompts of `context` random tokens, `new_tokens` generated for each.
+
+    model  a name of `MODELS`, or a real model: a Hugging Face folder
+    """
 
     model: str
     batch: int
@@ -69,7 +72,16 @@ class EngineCase:
 
     @property
     def name(self) -> str:
-        return f"{self.model} B={self.batch} context={self.context}"
+        return f"{self.label} B={self.batch} context={self.context}"
+
+    @property
+    def real(self) -> bool:
+        return self.model not in MODELS
+
+    @property
+    def label(self) -> str:
+        """The model's name, without where it lies."""
+        return model_folder(self.model).resolve().name if self.real else self.model
 
 
 _VOCABULARIES = ("narrow-8k", "narrow-32k", "narrow-152k")
@@ -93,6 +105,14 @@ H100 = (
 SUITES = {"laptop": LAPTOP, "h100": H100}
 
 
+def model_folder(name: str) -> Path:
+    """The folder of a real model; ValueError if there is none."""
+    folder = Path(name)
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"model={name!r} is unknown; allowed: {', '.join(MODELS)}, or a Hugging Face model folder")
+    return folder
+
+
 def make_model(name: str, folder: Path) -> Path:
     """A model folder for a case; random weights go to `folder`."""
     from moi_engines import embedded_model
@@ -100,6 +120,8 @@ def make_model(name: str, folder: Path) -> Path:
 
     if name == EMBEDDED:
         return embedded_model()
+    if name not in SHAPES:
+        return model_folder(name)
     shape = SHAPES[name]
     return save_tiny_model(folder, shape.architecture, **shape.fields)
 
@@ -108,6 +130,12 @@ def vocabulary(name: str) -> int:
     """Ids in the vocabulary of a model."""
     from moi_engines import embedded_model
 
-    if name == EMBEDDED:
-        return int(json.loads((embedded_model() / "config.json").read_text())["vocab_size"])
-    return int(SHAPES[name].fields["vocab_size"])
+    if name in SHAPES:
+        return int(SHAPES[name].fields["vocab_size"])
+    return vocabulary_of(embedded_model() if name == EMBEDDED else model_folder(name))
+
+
+def vocabulary_of(folder: Path) -> int:
+    """Ids in the vocabulary of the model in a folder."""
+    config = json.loads((folder / "config.json").read_text())
+    return int(config.get("text_config", config)["vocab_size"])

@@ -10,8 +10,9 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,23 @@ import torch
 
 from moi import MoIConfig
 from moi_bench.engine import memory
-from moi_bench.engine.adapters import ADAPTERS, MAKES_WEIGHTS_IN_PLACE, TOKEN, Pair, make_dummy
-from moi_bench.engine.cases import EMBEDDED, LARGEST_ON_DISK, SHAPES, EngineCase, make_model, vocabulary
+from moi_bench.engine.adapters import ADAPTERS, MAKES_WEIGHTS_IN_PLACE, TOKEN, Pair, make_dummy, with_transformers
+from moi_bench.engine.cases import LARGEST_ON_DISK, SHAPES, EngineCase, make_model, vocabulary, vocabulary_of
 from moi_bench.fits import check_fits
 from moi_bench.rows import Row
 from moi_bench.timer import summarise
-from moi_engines import Engine, SamplingParams, load_engine
+from moi_engines import Engine, SamplingParams
+from moi_engines.parity import TOLERANCES, Cases, judge
+from moi_engines.parity_reference import Reference
+from moi_engines.parity_types import types_here
 
 CHECK_TOKENS, CHECK_PROMPT = 12, 16
-# Near ties turn in half precision: there this share of tokens must come before the rows' first differences.
-NARROW_SHARE = 0.75
 # As people serve reasoning models. Without top-k the noise picks among all ids of a flat random model, whose
 # cumulative sums differ by less than float32 resolves.
 TEMPERATURE, TOP_P, TOP_K = 0.8, 0.95, 50
 _LOWEST_ID = 2  # "<pad>" and "<eos>" of the models made here
+
+Run = Callable[[list[list[int]], SamplingParams], dict[str, float]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,21 +76,26 @@ def failed(case: EngineCase, status: str, reason: str) -> Row:
 
 
 def describe(case: EngineCase) -> dict[str, Any]:
-    return {"name": case.name, **asdict(case), "vocab": vocabulary(case.model)}
+    about = {"name": case.name, **asdict(case), "vocab": vocabulary(case.model)}
+    return {**about, "model": case.label, "real": True} if case.real else about
 
 
 def _make(name: str, cases: list[EngineCase], positions: int, scratch: Path) -> tuple[Path, Pair]:
     shape, folder = cases[0].model, scratch / "model"
-    large = shape != EMBEDDED and SHAPES[shape].billions > LARGEST_ON_DISK
+    large = shape in SHAPES and SHAPES[shape].billions > LARGEST_ON_DISK
     if large and name not in MAKES_WEIGHTS_IN_PLACE:
         raise ValueError(f"{SHAPES[shape].billions:g} billion random weights are made in place by sglang only")
     model = make_dummy(shape, folder) if large else make_model(shape, folder)
     check_fits(model)
-    return model, ADAPTERS[name](model, scratch, max(case.batch for case in cases), positions)
+    pair = ADAPTERS[name](model, scratch, max(case.batch for case in cases), positions)
+    return model, with_transformers(pair, model) if cases[0].real else pair
 
 
 def check(model: Path, engine: Engine) -> None:
-    """AssertionError unless the engine generates the torch engine's tokens; dummy weights cannot say."""
+    """AssertionError unless the engine decodes as the torch engine does (`moi_engines.parity`).
+
+    Dummy weights cannot say.
+    """
     if not any(model.glob("*.safetensors")):
         return
     prompts = _prompts(4, CHECK_PROMPT, model)
@@ -98,45 +107,53 @@ def check(model: Path, engine: Engine) -> None:
         )
         for row in range(len(prompts))
     ]
-    expected = load_engine("torch", model, batch_size=1).generate(prompts, sampling, moi)
     found = engine.generate(prompts, sampling, moi)
-    agree = 0
-    for mine, theirs in zip(found, expected, strict=True):
-        pairs = zip(mine.token_ids, theirs.token_ids, strict=False)
-        agree += next((i for i, (a, b) in enumerate(pairs) if a != b), CHECK_TOKENS)
-    share = agree / (CHECK_TOKENS * len(prompts))
-    required = NARROW_SHARE if torch.cuda.is_available() else 1.0
-    assert share >= required, f"{share:.0%} of tokens equal the torch engine's, {required:.0%} required"
+    types = types_here(engine.name, model)
+    parity = judge(
+        Reference(model, weights=types.weights), Cases(prompts, sampling, moi), found, TOLERANCES[types.arithmetic]
+    )
+    assert parity.agrees, f"not as the torch engine decodes: {parity}"
     assert found[0].mean_intervention > 0, "mixed rows report no intervention: MoI did nothing"
     assert found[1].mean_intervention == 0, "plain rows were mixed"
 
 
 def _time(pair: Pair, case: EngineCase, model: Path, repeats: int) -> Row:
-    """Both sides in turn, who begins alternating; medians, deciles, and the ratio of each turn."""
-    sides = {"plain": (pair.plain, TOKEN), "moi": (pair.mixed, MoIConfig())}
+    """All sides in turn, who begins alternating; medians, deciles, and the ratios of each turn."""
+    prompts, sides = _prompts(case.batch, case.context, model), _sides(pair)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-    peaks, prompts = dict[str, Any](), _prompts(case.batch, case.context, model)
+    peaks = dict[str, Any]()
     for turn in range(repeats + 1):
         for name in sorted(sides, reverse=bool(turn % 2)):
             memory.reset()
-            found = _run(*sides[name], prompts, case.new_tokens)
+            found = sides[name](prompts, _sampling(case.new_tokens))
             peaks[name], kind = memory.peak()
             if turn:  # the first warms up
                 runs[name].append(found)
-    ratios = [m["tokens_per_s"] / p["tokens_per_s"] for m, p in zip(runs["moi"], runs["plain"], strict=True)]
-    sides_measured = {name: {**_spread(found), "peak_bytes": peaks[name]} for name, found in runs.items()}
-    ratio = summarise(ratios)
-    return {
-        **sides_measured,
-        "ratio": {"median": ratio[0], "p10": ratio[1], "p90": ratio[2], "turns": repeats},
-        "baseline": pair.baseline,
-        "peak_of": kind,
+    row: Row = {name: {**_spread(found), "peak_bytes": peaks[name]} for name, found in runs.items()}
+    row |= {"ratio": _ratio(runs["moi"], runs["plain"]), "baseline": pair.baseline, "peak_of": kind}
+    if "transformers" in runs:
+        row["ratio_to_transformers"] = {side: _ratio(runs[side], runs["transformers"]) for side in ("plain", "moi")}
+    return row
+
+
+def _sides(pair: Pair) -> dict[str, Run]:
+    """What is timed, by its name in the row."""
+    sides: dict[str, Run] = {
+        "plain": partial(_run, pair.plain, TOKEN),
+        "moi": partial(_run, pair.mixed, MoIConfig()),
     }
+    if pair.transformers is not None:
+        sides["transformers"] = pair.transformers.run
+    return sides
 
 
-def _run(engine: Engine, config: MoIConfig, prompts: list[list[int]], new_tokens: int) -> dict[str, float]:
+def _sampling(new_tokens: int) -> SamplingParams:
+    return SamplingParams(TEMPERATURE, TOP_P, TOP_K, max_new_tokens=new_tokens, ignore_eos=True)
+
+
+def _run(engine: Engine, config: MoIConfig, prompts: list[list[int]], sampling: SamplingParams) -> dict[str, float]:
     """Output tokens/s of the batch; mean time to the first token and time per later token, ms."""
-    sampling = SamplingParams(TEMPERATURE, TOP_P, TOP_K, max_new_tokens=new_tokens, ignore_eos=True)
+    new_tokens = sampling.max_new_tokens
     first, last = dict[int, float](), dict[int, float]()
     start = time.perf_counter()
     for event in engine.stream(prompts, sampling, config):
@@ -150,6 +167,13 @@ def _run(engine: Engine, config: MoIConfig, prompts: list[list[int]], new_tokens
     }
 
 
+def _ratio(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> dict[str, float]:
+    """Output tokens/s of each turn, ours against theirs."""
+    turns = [mine["tokens_per_s"] / other["tokens_per_s"] for mine, other in zip(ours, theirs, strict=True)]
+    median, p10, p90 = summarise(turns)
+    return {"median": median, "p10": p10, "p90": p90, "turns": len(turns)}
+
+
 def _spread(runs: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     found = {}
     for key in runs[0]:
@@ -160,7 +184,7 @@ def _spread(runs: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 def _prompts(count: int, length: int, model: Path) -> list[list[int]]:
     """Random ids, the same for the same arguments."""
-    vocab = json.loads((model / "config.json").read_text())["vocab_size"]
+    vocab = vocabulary_of(model)
     rng = random.Random(f"{count}/{length}")
     return [[rng.randrange(_LOWEST_ID, vocab) for _ in range(length)] for _ in range(count)]
 

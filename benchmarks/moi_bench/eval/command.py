@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from moi import PRESETS, MoIConfig, policy_names
+from moi import PRESETS, MoIConfig, json_text, policy_names
 from moi_bench import fits
 from moi_bench.eval import arms as grid
 from moi_bench.eval import journal, progress, summary
 from moi_bench.eval.countdown_task import CountdownTask
-from moi_bench.eval.export import write_generations
-from moi_bench.eval.files import FILE_TASKS
+from moi_bench.eval.export import check_generations, write_generations
+from moi_bench.eval.files import FILE_TASKS, LiveCodeBenchTask
 from moi_bench.eval.runner import SELF_BATCHING, Plan, run_missing
 from moi_bench.eval.tasks import Task
 from moi_bench.rows import environment
-from moi_engines import ENGINES, embedded_model, load_engine
+from moi_engines import ENGINES, load_engine
+from moi_engines.chat import chat_prompt
 from moi_engines.checkpoint import load_config, load_tokenizer
+from moi_engines.commands.model_arguments import READS_MODELS, add_model_arguments, model_folder
+from moi_engines.commands.policy_arguments import parameter_help
+from moi_engines.protocol import Prompt
 
 COUNTDOWN_N = 200
-_TAKES_DEVICE = ("torch", "sglang")  # and a Hugging Face folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_decoding_arguments(parser)
     group = parser.add_argument_group("model")
     group.add_argument("--engine", choices=list(ENGINES), default="torch")
-    group.add_argument("--model", type=Path, help="model folder (default: the embedded Countdown solver)")
+    add_model_arguments(group)
     group.add_argument("--device", help='"auto", "cpu", "cuda", ... (torch and sglang)')
     group.add_argument("--dtype", help='"auto", "float32", "float16" or "bfloat16" (torch and sglang)')
     group.add_argument("--threads", type=int, default=1, help="CPU threads of torch (default: 1)")
@@ -60,7 +61,9 @@ def _add_problem_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("decoding; every combination is an arm")
     group.add_argument("--policy", nargs="+", choices=policy_names(), default=["token", "moi", "direct"])
-    group.add_argument("--beta", nargs="+", type=float, default=[1.0])
+    several = f"several times, also of one name, for a grid: {parameter_help()}"
+    group.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help=several)
+    group.add_argument("--beta", nargs="+", type=float, help="short for --param beta=B (default: 1)")
     group.add_argument("--temperature", nargs="+", type=float, default=[1.0], metavar="T")
     group.add_argument("--top-p", nargs="+", type=float, default=[1.0], metavar="P")
     group.add_argument("--sweep", choices=["paper"], help="the paper's grid of beta x temperature x top-p")
@@ -71,12 +74,15 @@ def _add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decodes what --out lacks and prints the table of the whole file."""
     _check(args)
+    journal.check(args.out)
     torch.set_num_threads(args.threads)
     folder = _folder(args)
-    chat = _chat(args.prompt, load_tokenizer(folder))
+    chat = _chat(args.prompt, load_tokenizer(folder, bool(args.trust_remote_code)))
     plan = _plan(args, chat)
     where = {key: getattr(args, key) or "auto" for key in ("device", "dtype")}
     device = torch.device("cuda" if torch.cuda.is_available() and where["device"] != "cpu" else "cpu")
+    if args.task == LiveCodeBenchTask.name:
+        check_generations(args.out, [arm.label for arm in plan.arms])
     settings = _settings(args, plan, folder, where, chat)
     book = journal.Journal.open(args.out, settings, environment(device))
     try:
@@ -89,28 +95,41 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _decode(args: argparse.Namespace, plan: Plan, folder: Path, book: journal.Journal, chat: bool) -> None:
-    options = {key: getattr(args, key) for key in ("device", "dtype") if getattr(args, key) is not None}
+    given = ((key, getattr(args, key)) for key in ("device", "dtype", "trust_remote_code"))
+    options = {key: value for key, value in given if value is not None}
     engine: Any = load_engine(args.engine, folder, **options)
 
-    def prompt(text: str) -> str:
-        if not chat:
-            return text
-        turn = [{"role": "user", "content": text}]
-        return str(engine.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+    def prompt(text: str) -> Prompt:
+        return chat_prompt(engine.tokenizer, text).ids if chat else text
 
+    _check_positions(engine, [prompt(item.prompt) for item in plan.task.items], plan.max_new_tokens)
     with progress.shown(plan.total, len(book.samples), args.out) as tick:
         run_missing(engine, prompt, plan, book, tick)
+
+
+def _check_positions(engine: Any, prompts: list[Prompt], new_tokens: int) -> None:
+    """ValueError for the first problem that cannot be decoded to its end, before hours went into the others."""
+    positions = getattr(getattr(engine, "limits", None), "positions", None)
+    if positions is None:
+        return
+    for index, given in enumerate(prompts):
+        count = len(engine.tokenizer(given, verbose=False)["input_ids"] if isinstance(given, str) else given)
+        if count + new_tokens > positions:
+            raise ValueError(
+                f"problem {index} has {count} tokens and --max-new-tokens is {new_tokens}; "
+                f"the model has {positions} positions"
+            )
 
 
 def report(out: Path, plan: Plan, *, as_json: bool) -> int:
     """Print what the file says; 0 if it is complete."""
     contents = journal.load(out)
-    assert contents.header is not None
+    if contents.header is None:
+        raise ValueError(f"{out} holds no sample")
     settings = contents.header["settings"]
     rows, baseline = summary.summarise(settings, contents.samples), plan.task.baseline(plan.max_new_tokens)
     if as_json:
-        json.dump({"settings": settings, "arms": rows, "baseline": baseline, "note": summary.NOTE}, sys.stdout)
-        sys.stdout.write("\n")
+        json_text.write({"settings": settings, "arms": rows, "baseline": baseline, "note": summary.NOTE})
     else:
         sys.stdout.write(summary.render(settings, rows, baseline))
     for path in write_generations(out, settings, contents.samples):
@@ -120,10 +139,12 @@ def report(out: Path, plan: Plan, *, as_json: bool) -> int:
 
 def _plan(args: argparse.Namespace, chat: bool) -> Plan:
     task = _task(args, chat)
-    betas, temperatures, top_p = args.beta, args.temperature, args.top_p
+    parameters = grid.parameter_grid(args.param, args.beta, args.policy)
+    temperatures, top_p = args.temperature, args.top_p
     if args.sweep == "paper":
-        betas, temperatures, top_p = grid.PAPER_BETAS, grid.PAPER_TEMPERATURES, grid.PAPER_TOP_P
-    arms = grid.make_arms(args.policy, betas, temperatures, top_p)
+        parameters["beta"] = list(grid.PAPER_BETAS)
+        temperatures, top_p = grid.PAPER_TEMPERATURES, grid.PAPER_TOP_P
+    arms = grid.make_arms(args.policy, parameters, temperatures, top_p)
     batch = args.batch or (1024 if args.engine in SELF_BATCHING else 64)
     limit = args.max_new_tokens or task.max_new_tokens
     return Plan(task, arms, args.samples, args.seed, limit, batch, MoIConfig.preset(args.preset))
@@ -150,7 +171,7 @@ def _settings(args: argparse.Namespace, plan: Plan, folder: Path, where: dict[st
         "threads": args.threads,
         "prompt": "chat" if chat else "plain",
         "moi": base,
-        "arms": [{"label": arm.label, "plain": arm.plain.label, **asdict(arm)} for arm in plan.arms],
+        "arms": [arm.to_dict() for arm in plan.arms],
         "samples": plan.samples,
         "seed": plan.seed,
         "max_new_tokens": plan.max_new_tokens,
@@ -167,16 +188,17 @@ def _chat(wanted: str, tokenizer: Any) -> bool:
 
 def _folder(args: argparse.Namespace) -> Path:
     """The checked model folder; exported and compiled ones are for the engines that read them."""
-    for key in ("device", "dtype"):
-        if getattr(args, key) is not None and args.engine not in _TAKES_DEVICE:
-            raise ValueError(f"--{key} is not an option of the engine {args.engine}; of: {', '.join(_TAKES_DEVICE)}")
-    if args.engine in _TAKES_DEVICE:
-        return load_config(args.model or embedded_model())[0]
+    for key in ("device", "dtype", "revision", "trust_remote_code"):
+        if getattr(args, key) is not None and args.engine not in READS_MODELS:
+            flag = key.replace("_", "-")
+            raise ValueError(f"--{flag} is not an option of the engine {args.engine}; of: {', '.join(READS_MODELS)}")
+    if args.engine in READS_MODELS:
+        return load_config(model_folder(args), trust_remote_code=bool(args.trust_remote_code))[0]
     if args.model is None:
         raise ValueError(f"--engine {args.engine} needs --model FOLDER, made by moi export (and moi compile)")
-    if not args.model.is_dir():
-        raise FileNotFoundError(f"model folder {args.model} does not exist")
-    folder: Path = args.model
+    folder = Path(args.model)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"model folder {folder} does not exist")
     return folder
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from moi_bench.countdown import COUNTDOWN_3, COUNTDOWN_4, Problem, diagnose, held_out, mean_chance
 from moi_bench.countdown.folder import MAX_NEW_TOKENS
-from moi_bench.eval.tasks import Item, Verdict
+from moi_bench.eval.arithmetic import arithmetic, last_answer
+from moi_bench.eval.tasks import Item, Verdict, questions
 
 GAMES = {3: COUNTDOWN_3, 4: COUNTDOWN_4}
 # The paper's limit for CountDown; the model on board needs no more than it was trained for.
@@ -16,7 +16,6 @@ _QUESTION = (
     "Using each of the numbers {numbers} exactly once and the operators + - * / with parentheses, write an expression "
     "that equals {target}. Put the expression alone between <answer> and </answer>."
 )
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 class CountdownTask:
@@ -32,15 +31,15 @@ class CountdownTask:
         self.chat = chat
         self.items = [Item(problem.prompt, self._prompt(problem), problem) for problem in self.problems]
         self.settings: dict[str, Any] = {"name": "countdown", "numbers": numbers, "n": n, "seed": seed}
+        self.settings |= questions(self.items)
         self.max_new_tokens = CHAT_NEW_TOKENS if chat else MAX_NEW_TOKENS
 
     def judge(self, item: Item, text: str) -> Verdict:
         if self.chat:
-            answers = _ANSWER.findall(text)
-            if not answers:
+            answer = last_answer(text)
+            if answer is None:
                 return Verdict(False, "no answer")
-            # "24 = ..." and "... = 24" are usual ways to state a result; the expression is what counts.
-            text = "! " + max(answers[-1].split("="), key=len).strip()
+            text = f"! {arithmetic(answer)}"
         outcome = diagnose(item.answer, text).outcome
         return Verdict(outcome == "solved", outcome)
 

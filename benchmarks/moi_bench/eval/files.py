@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from moi_bench.countdown.rules import check_range
-from moi_bench.eval.jsonl import field, records
-from moi_bench.eval.tasks import Item, Verdict
+from moi_bench.eval import mathematics
+from moi_bench.eval.answers import last_box
+from moi_bench.eval.choices import SEVERAL, choice
+from moi_bench.eval.integers import integer
+from moi_bench.eval.jsonl import digest, field, optional, records
+from moi_bench.eval.tasks import Item, Verdict, questions
 
 LETTERS = "ABCD"
-_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_CHOICE = re.compile(
-    r"(?:answer(?:\s+is)?\s*:?\s*\**\s*\(?|\\boxed\s*\{\s*(?:\\text\s*\{)?\s*\(?)([A-D])\b", re.IGNORECASE
-)
 _BLOCK = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
 
 
@@ -26,6 +26,7 @@ class FileTask:
     max_new_tokens = 16384
 
     def __init__(self, path: Path, n: int | None, seed: int) -> None:
+        self.require()
         lines = records(path)
         if n is not None:
             check_range("n", n, 1, len(lines))
@@ -35,7 +36,17 @@ class FileTask:
             if item.id in seen:
                 raise ValueError(f"{path} holds the id {item.id!r} twice")
             seen.add(item.id)
-        self.settings: dict[str, Any] = {"name": self.name, "file": path.name, "n": len(self.items), "seed": seed}
+        self.settings: dict[str, Any] = {
+            "name": self.name,
+            "file": path.name,
+            "sha256": digest(path),
+            "n": len(self.items),
+            "seed": seed,
+            **questions(self.items),
+        }
+
+    def require(self) -> None:
+        """ImportError that names the extra for a library that judging needs and that is missing."""
 
     def item(self, path: Path, number: int, record: dict[str, Any], seed: int) -> Item:
         raise NotImplementedError
@@ -48,24 +59,28 @@ class FileTask:
 
 
 class AIMETask(FileTask):
-    """`problem` (or `question`) and `answer`, an integer 0..999; exact match of the last \\boxed{...}."""
+    """`problem` (or `question`) and `answer`, an integer 0..999; exact match of the last box that is no thought."""
 
     name = "aime"
     max_new_tokens = 32768
 
     def item(self, path: Path, number: int, record: dict[str, Any], seed: int) -> Item:
         question = field(path, number, record, ("problem", "question"))
-        answer = _integer(field(path, number, record, ("answer",)))
+        given = field(path, number, record, ("answer",))
+        answer = integer(last_box(given) or given)
         if answer is None or not 0 <= answer <= 999:
-            raise ValueError(f"{path} line {number}: answer={record['answer']!r} is not allowed; it must be in 0..999")
+            raise ValueError(f"{path} line {number}: answer={given:.40} is not allowed; it must be in 0..999")
         prompt = f"{question}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}."
-        return Item(str(record.get("id", number)), prompt, answer)
+        return Item(optional(path, number, record, ("id",), str(number)), prompt, answer)
+
+    def require(self) -> None:
+        mathematics.require()
 
     def judge(self, item: Item, text: str) -> Verdict:
-        boxed = _BOXED.findall(text)
-        found = _integer(boxed[-1]) if boxed else None
+        boxed = last_box(text)
+        found = None if boxed is None else integer(boxed)
         if found is None:
-            return Verdict(False, "malformed" if boxed else "no answer")
+            return Verdict(False, "no answer" if boxed is None else "malformed")
         return Verdict(found == item.answer, "solved" if found == item.answer else "wrong value")
 
 
@@ -77,7 +92,7 @@ class GPQATask(FileTask):
     def item(self, path: Path, number: int, record: dict[str, Any], seed: int) -> Item:
         names = ["correct answer", *(f"incorrect answer {i}" for i in (1, 2, 3))]
         choices = [field(path, number, record, (name, name.replace(" ", "_"))).strip() for name in names]
-        name = str(record.get("record id", record.get("id", number)))
+        name = optional(path, number, record, ("record id", "record_id", "id"), str(number))
         order = random.Random(f"{seed}/{name}").sample(range(4), 4)
         listed = "\n".join(f"({letter}) {choices[index]}" for letter, index in zip(LETTERS, order, strict=True))
         question = field(path, number, record, ("question",)).strip()
@@ -87,10 +102,10 @@ class GPQATask(FileTask):
         return Item(name, prompt, LETTERS[order.index(0)])
 
     def judge(self, item: Item, text: str) -> Verdict:
-        found = _CHOICE.findall(text)
-        if not found:
-            return Verdict(False, "no answer")
-        right = found[-1].upper() == item.answer
+        found = choice(text, LETTERS)
+        if found is None or found == SEVERAL:
+            return Verdict(False, "no answer" if found is None else "malformed")
+        right = found == item.answer
         return Verdict(right, "solved" if right else "wrong choice")
 
     def baseline(self, max_new_tokens: int) -> tuple[str, float] | None:
@@ -104,7 +119,7 @@ class LiveCodeBenchTask(FileTask):
 
     def item(self, path: Path, number: int, record: dict[str, Any], seed: int) -> Item:
         question = field(path, number, record, ("question_content", "question"))
-        starter = record.get("starter_code") or ""
+        starter = optional(path, number, record, ("starter_code",), "")
         how = (
             f"Complete this code:\n```python\n{starter}\n```"
             if starter
@@ -123,11 +138,6 @@ def extract_code(text: str) -> str:
     """The last fenced block of a text, or nothing."""
     blocks: list[str] = _BLOCK.findall(text)
     return blocks[-1].rstrip() if blocks else ""
-
-
-def _integer(text: str) -> int | None:
-    bare = re.sub(r"[\s,$]|\\(?:text|mathrm|,|!)|[{}]", "", text)
-    return int(bare) if re.fullmatch(r"[0-9]{1,9}", bare) else None
 
 
 FILE_TASKS: dict[str, type[FileTask]] = {task.name: task for task in (AIMETask, GPQATask, LiveCodeBenchTask)}

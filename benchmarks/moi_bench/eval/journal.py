@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from moi import json_text
+from moi.files import check_file, is_device
+
 SCHEMA = 1
 KIND = "moi-eval"
+_BEGINNING = f'{{"kind":"{KIND}",'.encode()
 _SAMPLE_KEYS = {"arm", "item", "sample", "solved", "outcome", "tokens", "finish", "entropy", "intervention", "text"}
 
 
@@ -42,7 +46,9 @@ def load(path: Path) -> Contents:
     raw = path.read_bytes()
     end = raw.rfind(b"\n") + 1
     header, samples = None, dict[Key, dict[str, Any]]()
-    for number, line in enumerate(raw[:end].splitlines(), 1):
+    if not end and not raw.startswith(_BEGINNING[: len(raw)]):
+        raise ValueError(f"{path} is not a results file of moi eval: it does not begin with a header line")
+    for number, line in enumerate(raw[:end].split(b"\n")[:-1], 1):
         record = _parse(path, number, line)
         if number == 1:
             header = _check_header(path, record)
@@ -59,7 +65,7 @@ def load(path: Path) -> Contents:
 def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as error:  # bad JSON or bad UTF-8
+    except (ValueError, RecursionError) as error:  # bad JSON or bad UTF-8
         raise ValueError(
             f"{path} line {number} is not valid JSON ({error}); restore the file or start another"
         ) from None
@@ -82,46 +88,63 @@ def _check_header(path: Path, record: dict[str, Any]) -> dict[str, Any]:
 class Journal:
     """A results file open for more samples; one process at a time."""
 
-    def __init__(self, file: BinaryIO, samples: dict[Key, dict[str, Any]]) -> None:
+    def __init__(self, path: Path, file: BinaryIO, samples: dict[Key, dict[str, Any]], header: dict[str, Any]) -> None:
+        self._path = path
         self._file = file
+        self._header = header
         self.samples = samples
 
     @classmethod
     def open(cls, path: Path, settings: dict[str, Any], environment: dict[str, Any]) -> Journal:
-        """Start a file, or go on with one of the same settings.
+        """Start a file, or go on with one of the same settings; one without samples is of no settings yet.
 
-        Raises ValueError if the file has other settings or cannot be read, OSError if another process writes it.
+        Raises ValueError if the file has other settings or cannot be read, OSError if another process writes it or
+        nothing can be read back from it.
         """
+        check(path)
+        header = {"kind": KIND, "schema": SCHEMA, "settings": settings, "environment": environment}
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
         try:
             _lock(path, file)
-            contents = load(path)
-            if contents.torn:
-                sys.stderr.write(f"{path}: the last line was cut short; it is dropped and its sample decoded again\n")
-                file.truncate(contents.end)
-            journal = cls(file, contents.samples)
-            if contents.header is None:
-                journal._write({"kind": KIND, "schema": SCHEMA, "settings": settings, "environment": environment})
-            else:
-                _check_settings(path, contents.header["settings"], settings)
         except BaseException:
             file.close()
             raise
+        journal = cls(path, file, {}, json.loads(json_text.dumps(header)))
+        try:
+            journal._take(load(path))
+        except BaseException:
+            journal.close()
+            raise
         return journal
+
+    def _take(self, contents: Contents) -> None:
+        if contents.samples and contents.header is not None:
+            _check_settings(self._path, contents.header["settings"], self._header["settings"])
+        if contents.torn:
+            sys.stderr.write(f"{self._path}: the last line was cut short; it is dropped and its sample decoded again\n")
+        if contents.torn or not contents.samples:
+            self._file.truncate(contents.end if contents.samples else 0)
+        self.samples = contents.samples
 
     def append(self, key: Key, record: dict[str, Any]) -> None:
         """Write a finished sample; it is on disk when this returns."""
         line = {**key._asdict(), **record}
         assert set(line) == _SAMPLE_KEYS
+        if not self.samples:
+            self._write(self._header)
         self._write(line)
         self.samples[key] = line
 
     def close(self) -> None:
+        """A file that holds nothing is removed, while the lock on it is still held."""
+        if not os.fstat(self._file.fileno()).st_size:
+            self._path.resolve().unlink(missing_ok=True)
         self._file.close()
 
     def _write(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        self._file.write(text.encode(errors="replace") + b"\n")  # half a surrogate in a text is no Unicode
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -131,15 +154,34 @@ def _lock(path: Path, file: BinaryIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise OSError(f"{path} is being written by another process") from None
+    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        raise OSError(f"{path} was removed by another process, which decoded nothing; try again")
+
+
+def check(path: Path) -> None:
+    """OSError or ValueError unless `path` is free or holds what an evaluation wrote; before minutes are spent."""
+    if is_device(path):
+        raise OSError(f"--out {path} is a device; the table is made of what can be read back from the file")
+    check_file(path, lambda found: True, "a results file of moi eval")
+    if path.exists():
+        load(path)
 
 
 def _check_settings(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     for key in {**found, **wanted}:
-        if found.get(key) != wanted.get(key):
+        if found.get(key) == wanted.get(key):
+            continue
+        if isinstance(found.get(key), dict) and isinstance(wanted.get(key), dict):
+            _check_settings(path, _inner(key, found[key]), _inner(key, wanted[key]))
+        else:
             raise ValueError(
                 f"{path} was started with {key}={_short(found.get(key))}, now it is {_short(wanted.get(key))}; "
                 "give the same settings to go on, or another --out"
             )
+
+
+def _inner(key: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {f"{key}.{name}": value for name, value in values.items()}
 
 
 def _short(value: Any) -> str:

@@ -16,7 +16,7 @@ from moi_bench.eval.arms import Arm, sample_seed
 from moi_bench.eval.journal import Journal, Key
 from moi_bench.eval.tasks import Item, Task
 from moi_engines import Engine
-from moi_engines.protocol import TokenEvent
+from moi_engines.protocol import Prompt, TokenEvent
 
 SELF_BATCHING = ("sglang",)
 Tick = Callable[[Arm, int], None]  # (arm, samples finished)
@@ -71,7 +71,7 @@ class _Partial:
         }
 
 
-def run_missing(engine: Engine, prompt: Callable[[str], str], plan: Plan, journal: Journal, tick: Tick) -> None:
+def run_missing(engine: Engine, prompt: Callable[[str], Prompt], plan: Plan, journal: Journal, tick: Tick) -> None:
     """Decode every sample of the plan that the journal lacks; `prompt` makes what the engine reads of a problem."""
     for arm, rows in plan.batches():
         missing = [row for row in rows if _key(arm, row) not in journal.samples]
@@ -82,7 +82,7 @@ def run_missing(engine: Engine, prompt: Callable[[str], str], plan: Plan, journa
 
 def _decode(
     engine: Engine,
-    prompt: Callable[[str], str],
+    prompt: Callable[[str], Prompt],
     plan: Plan,
     journal: Journal,
     arm: Arm,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +23,18 @@ class Verdict:
 
     solved: bool | None
     outcome: str
+
+
+# Raised when judging changes: samples that were judged otherwise are not counted together.
+JUDGING = 2
+
+
+def questions(items: Sequence[Item]) -> dict[str, Any]:
+    """What a results file says of the problems themselves: the digest of names, prompts and answers, and who judges."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(repr((item.id, item.prompt, str(item.answer))).encode())
+    return {"questions": digest.hexdigest()[:16], "judging": JUDGING}
 
 
 class Task(Protocol):

@@ -6,9 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from moi_bench.report.markdown import fill
-from moi_bench.report.page import page
+from moi.files import check_file, replace_file, write_file
+from moi_bench.report.markdown import filled
+from moi_bench.report.page import is_page, page
 from moi_bench.report.results import read
+
+_PAGE = "a page that moi report wrote"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,12 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.out is None and not args.markdown:
         raise ValueError("nothing to write; give --out FILE.html or --markdown FILE.md")
-    results = read(args.results)
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(page(results), encoding="utf-8")
+        check_file(args.out, is_page, _PAGE)
+    results = read(args.results)
+    texts = {path: filled(path, results) for path in args.markdown}  # all of them before any is written
+    if args.out is not None:
+        write_file(args.out, page(results), is_page, _PAGE)
         sys.stdout.write(f"wrote {args.out}\n")
-    for path in args.markdown:
-        fill(path, results)
+    for path, text in texts.items():
+        replace_file(path.resolve(), text.encode())
         sys.stdout.write(f"filled {path}\n")
     return 0

@@ -18,6 +18,7 @@ _TEXTS: dict[str, list[str]] = {
     "serve": ["engine", "status", "case.name", "case.model"],
     "sglang": ["shape"],
     "host": ["piece"],
+    "onnx": ["measure"],
 }
 # Above zero, of rows whose status is "ok" or that have none.
 _NUMBERS: dict[str, list[str]] = {
@@ -30,7 +31,13 @@ _NUMBERS: dict[str, list[str]] = {
     "serve": [*(f"case.{key}" for key in ("share", "concurrency", "prompt_words", "new_tokens")), *_SPREADS],
     "sglang": ["batch", "tokens_per_second.plain", "tokens_per_second.moi", "ratio", "ratio_p10", "ratio_p90"],
     "host": ["batch"],
+    "onnx": [],
 }
+# Of engines that were measured beside transformers' generate.
+_BESIDE_TRANSFORMERS = [
+    "transformers.tokens_per_s.median",
+    *(f"ratio_to_transformers.{side}.{key}" for side in ("plain", "moi") for key in ("median", "p10", "p90")),
+]
 _OF_ANY_SIGN: dict[str, list[str]] = {"sglang": ["added_us"], "host": ["median_us"]}
 
 
@@ -42,7 +49,8 @@ def check(row: Row, kind: str, where: str) -> None:
     if row.get("status", "ok") != "ok":
         _want(isinstance(_get(row, "reason", where), str), row, "reason", "text", where)
         return
-    for path in _NUMBERS[kind]:
+    beside = _BESIDE_TRANSFORMERS if kind == "engine" and "transformers" in row else []
+    for path in (*_NUMBERS[kind], *beside):
         _want(_is_number(_get(row, path, where), 0), row, path, "a number above 0", where)
     for path in _OF_ANY_SIGN.get(kind, []):
         _want(_is_number(_get(row, path, where), -math.inf), row, path, "a number", where)

@@ -13,12 +13,13 @@ from moi_bench.report.tables import Table
 
 _END = "<!-- moi report: end -->"
 # Markers stand at the beginning of a line: text may speak of them.
-_BLOCK = re.compile(r"^<!-- moi report: ([a-z]+) -->\n(?:(?!<!-- moi report:).)*^" + _END, re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^<!-- moi report: ([a-z]+) -->\r?\n(?:(?!<!-- moi report:).)*^" + _END, re.DOTALL | re.MULTILINE)
 _MARK = re.compile(r"^<!-- moi report: (?!end)", re.MULTILINE)
 
 
 # What makes the rows of a block.
 _COMMANDS = {
+    "real": "moi bench engines --model MODEL --repeats 20 --out real.json",
     "summary": "moi bench engines --out engines.json",
     "op": "moi bench op --out op.json",
     "engines": "moi bench engines --out engines.json",
@@ -32,6 +33,7 @@ _COMMANDS = {
 def markdown(results: Results) -> dict[str, str]:
     """The blocks a file may ask for, by name."""
     blocks = {
+        "real": _block(tables.real_table(results.engine)),
         "summary": _block(summary_table(results.engine)),
         "op": _block(tables.op_table(results.op)),
         "engines": _block(tables.engine_table(results.engine)),
@@ -45,9 +47,12 @@ def markdown(results: Results) -> dict[str, str]:
     return {name: text or f"Not measured yet; the command: `{_COMMANDS[name]}`." for name, text in blocks.items()}
 
 
-def fill(path: Path, results: Results) -> None:
-    """Put the current tables between the markers of a file; ValueError for unknown, open or no markers."""
-    text, blocks = path.read_text(encoding="utf-8"), markdown(results)
+def filled(path: Path, results: Results) -> str:
+    """A file's text with the current tables between its markers, and nothing else of it changed, line ends neither.
+
+    ValueError for unknown, open or no markers, and for a file that is no text.
+    """
+    text, blocks = _read(path), markdown(results)
     names = _BLOCK.findall(text)
     if not names or len(names) != len(_MARK.findall(text)):
         raise ValueError(
@@ -56,8 +61,19 @@ def fill(path: Path, results: Results) -> None:
     for name in names:
         if name not in blocks:
             raise ValueError(f"{path} asks for {name!r}; allowed: {', '.join(blocks)}")
-    filled = _BLOCK.sub(lambda match: f"<!-- moi report: {match[1]} -->\n{blocks[match[1]]}\n{_END}", text)
-    path.write_text(filled, encoding="utf-8")
+    line = "\r\n" if "\r\n" in text else "\n"
+
+    def block(match: re.Match[str]) -> str:
+        return "\n".join([f"<!-- moi report: {match[1]} -->", blocks[match[1]], _END]).replace("\n", line)
+
+    return _BLOCK.sub(block, text)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
 
 
 def _block(table: Table) -> str:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from pathlib import Path
 
 from moi_bench.eval.summary import NOTE
 from moi_bench.report import growth, svg, tables
-from moi_bench.report.results import Evaluation, Results
+from moi_bench.report.onnx_table import onnx_table
+from moi_bench.report.results import Evaluation, Results, is_real
 from moi_bench.report.sglang_tables import host_table, throughput_table
 from moi_bench.report.style import STYLE
 from moi_bench.report.tables import Table
 from moi_bench.rows import Row
+
+# By which moi report knows its own pages.
+MARK = '<meta name="generator" content="moi report">'
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that moi report wrote."""
+    return MARK.encode() in path.read_bytes()[:1000]
 
 
 def page(results: Results) -> str:
@@ -20,6 +30,7 @@ def page(results: Results) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"{MARK}\n"
         f"<title>Mixture of Inputs: measurements</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>Mixture of Inputs: measurements</h1>\n{body}\n</main>\n</body>\n</html>\n"
     )
@@ -35,6 +46,9 @@ def _sections(results: Results) -> Iterator[str]:
         yield (
             "<p>Change is MoI against plain in output tokens/s, median of turns. " + _baselines(results.engine) + "</p>"
         )
+        if any(is_real(row) for row in results.engine):
+            yield "<p>Real models, beside transformers' own generate in the same turns:</p>"
+            yield _table(tables.real_table(results.engine))
         yield _engine_plot(results.engine) + _table(tables.engine_table(results.engine))
         yield _growth("What MoI adds to a decode step", growth.engine_plots(results.engine))
     if results.serve:
@@ -45,6 +59,8 @@ def _sections(results: Results) -> Iterator[str]:
         yield _table(throughput_table(results.sglang))
     if results.host:
         yield "<h2>SGLang: the plugin's host time per decode step</h2>" + _table(host_table(results.host))
+    if results.onnx:
+        yield "<h2>ONNX Runtime against torch, token by token in turn</h2>" + _table(onnx_table(results.onnx))
     if results.op:
         yield "<h2>The op: one decode step of mix and embed</h2>"
         yield "<p>GB/s counts the bytes that must move; of copy: against a plain copy on the same device.</p>"

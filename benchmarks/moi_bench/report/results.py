@@ -16,6 +16,7 @@ from moi_bench.rows import SCHEMA, Row
 
 _KINDS = {"op": "op", "engine": "engine", "serve": "serve"}
 _WHATS = {"decode throughput": "sglang", "host time per decode step": "host"}
+_MEASURES = {"export": "onnx", "decode": "onnx"}
 
 
 @dataclass
@@ -27,12 +28,13 @@ class Results:
     serve: list[Row] = field(default_factory=list)
     sglang: list[Row] = field(default_factory=list)
     host: list[Row] = field(default_factory=list)
+    onnx: list[Row] = field(default_factory=list)
     evals: list[Evaluation] = field(default_factory=list)
 
     @property
     def machines(self) -> list[Row]:
         """The environments of all files, each once."""
-        rows = [*self.op, *self.engine, *self.serve, *self.sglang, *self.host]
+        rows = [*self.op, *self.engine, *self.serve, *self.sglang, *self.host, *self.onnx]
         rows += [evaluation.environment for evaluation in self.evals]
         found = {
             json.dumps([row.get(key) for key in ("device", "driver", "commit", "command", "note")]): row for row in rows
@@ -48,14 +50,23 @@ class Evaluation:
 
 
 def read(paths: Sequence[Path]) -> Results:
-    """The results in all files; ValueError that names a file of another version, of another kind or cut short."""
+    """The results in all files, engines on real models first.
+
+    ValueError that names a file of another version, of another kind or cut short.
+    """
     results = Results()
     for path in paths:
         if path.suffix == ".jsonl":
             results.evals.append(_evaluation(path))
         else:
             _add_rows(results, path)
+    results.engine.sort(key=lambda row: not is_real(row))
     return results
+
+
+def is_real(row: Row) -> bool:
+    """Whether an engine decoded a pretrained model, not one of the benchmark's own."""
+    return bool(row["case"].get("real", False))
 
 
 def _evaluation(path: Path) -> Evaluation:
@@ -78,8 +89,8 @@ def _line(error: Exception) -> str:
 
 def _add_rows(results: Results, path: Path) -> None:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        rows = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON, it may be cut short: {error}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path} is no list of rows; moi report reads what moi bench and moi eval write with --out")
@@ -95,8 +106,8 @@ def _add_rows(results: Results, path: Path) -> None:
 
 
 def _kind(row: Row, where: str) -> str:
-    """The field of Results a row belongs to; rows of moi_bench.sglang_decode say "what" instead of "kind"."""
-    for key, kinds in (("what", _WHATS), ("kind", _KINDS)):
+    """The field of Results a row belongs to; moi_bench.sglang_decode says "what", onnx_decode "measure"."""
+    for key, kinds in (("what", _WHATS), ("measure", _MEASURES), ("kind", _KINDS)):
         if key in row:
             if row[key] not in kinds:
                 raise ValueError(f"{where} has {key}={row[key]!r}; allowed: {', '.join(kinds)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from moi_bench.report.results import Evaluation
+from moi_bench.report.results import Evaluation, is_real
 from moi_bench.rows import Row
 
 # arXiv 2505.14827, Table 3: QwQ-32B on CountDown, vLLM, eager on both sides, output tokens/s.
@@ -44,7 +44,9 @@ def _op_cells(row: Row) -> list[str]:
 def engine_table(rows: list[Row]) -> Table:
     head = ["case", "engine", "plain tok/s", "MoI tok/s", "change", "p10 to p90", "first token ms", "per token ms"]
     return Table(
-        [*head, "peak MiB"], [_engine_cells(row) for row in rows if row["status"] == "ok"], _reasons(rows, "engine")
+        [*head, "peak MiB", "MoI / generate"],
+        [_engine_cells(row) for row in rows if row["status"] == "ok"],
+        _reasons(rows, "engine"),
     )
 
 
@@ -59,7 +61,33 @@ def _engine_cells(row: Row) -> list[str]:
         f"{moi['ttft_ms']['median']:.1f}",
         f"{moi['tpot_ms']['median']:.2f}",
         "" if peak is None else f"{peak / 2**20:.0f}",
+        _times(row, "moi"),
     ]
+
+
+def real_table(rows: list[Row]) -> Table:
+    """Engines on real models: MoI against plain decoding, and both against transformers' generate in the same turns."""
+    rows = [row for row in rows if is_real(row)]
+    head = ["real model", "engine", "generate tok/s", "plain tok/s", "MoI tok/s", "MoI against plain", "p10 to p90"]
+    lines = [_real_cells(row) for row in rows if row["status"] == "ok"]
+    return Table([*head, "plain / generate", "MoI / generate"], lines, _reasons(rows, "engine"))
+
+
+def _real_cells(row: Row) -> list[str]:
+    sides = (row.get("transformers"), row["plain"], row["moi"])
+    return [
+        row["case"]["name"],
+        row["engine"],
+        *("" if side is None else f"{side['tokens_per_s']['median']:.1f}" for side in sides),
+        *_change(row["ratio"]),
+        *(_times(row, side) for side in ("plain", "moi")),
+    ]
+
+
+def _times(row: Row, side: str) -> str:
+    """Output tokens/s of a side over those of generate; empty where it was not measured beside it."""
+    ratios = row.get("ratio_to_transformers")
+    return f"{ratios[side]['median']:.2f}" if ratios else ""
 
 
 def serve_table(rows: list[Row]) -> Table:

@@ -20,6 +20,7 @@ _MACHINE: Row = {
 def write_samples(folder: Path) -> list[Path]:
     """Files of the op, the engines, a server, SGLang with and without the plugin, and an evaluation."""
     rows = {"op": _op(), "engines": _engines(), "serve": _serve(), "sglang": _sglang()}
+    folder.mkdir(exist_ok=True)
     paths = []
     for name, found in rows.items():
         paths.append(folder / f"{name}.json")

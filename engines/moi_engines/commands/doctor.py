@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 import moi
+from moi import json_text
 from moi.kernels import IMPLEMENTATIONS
 from moi_engines.availability import BACKENDS
 
@@ -64,7 +64,7 @@ def _examine_onnx(folder: str, as_json: bool) -> int:
 
 
 def _print(report: dict[str, Any], text: str, as_json: bool) -> None:
-    sys.stdout.write((json.dumps(report, indent=2) if as_json else text) + "\n")
+    sys.stdout.write((json_text.dumps(report, indent=2) if as_json else text) + "\n")
 
 
 def diagnose() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`moi export`: a Hugging Face model folder as an ONNX folder."""
+"""`moi export`: a Hugging Face model as an ONNX folder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 from moi import PRESETS, MoIConfig
+from moi_engines.commands.model_arguments import add_model_arguments, model_folder
 from moi_onnx.options import DEFAULT_CANDIDATES, DTYPES, FUNCTIONS, VARIANTS, ExportOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, help="Hugging Face model folder")
+    add_model_arguments(parser, required=True, code=False)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--force", action="store_true", help="replace a folder that is not empty")
+    parser.add_argument("--force", action="store_true", help="replace a folder that holds an older export alone")
     parser.add_argument("--variant", choices=list(VARIANTS), default="static", help="cache (default: static)")
     parser.add_argument("--max-length", type=int, default=2048, metavar="N", help="positions of the static cache")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
@@ -37,16 +38,13 @@ def run(args: argparse.Namespace) -> int:
     from moi_engines.onnx_export import export
 
     check = None if args.skip_check else lambda model, draft: self_check(model, draft, options)
-    out = export(args.model, args.out, options, force=args.force, say=_say, check=check)
+    out = export(model_folder(args), args.out, options, force=args.force, say=_say, check=check)
     _say(f"wrote {out}")
     return 0
 
 
 def self_check(model: Path, folder: Path, options: ExportOptions) -> None:
-    """onnx.checker, then tokens against the torch engine; RuntimeError if float32 tokens differ.
-
-    Half precision and int4 round differently from torch: their divergence is reported, not judged.
-    """
+    """onnx.checker, then tokens against the torch engine on equally rounded weights; RuntimeError if they depart."""
     from moi_engines.onnx_selfcheck import check_structure, compare
 
     check_structure(folder)
@@ -55,8 +53,8 @@ def self_check(model: Path, folder: Path, options: ExportOptions) -> None:
         return
     found = compare(model, folder)
     _say(f"self-check against the torch engine: {found}")
-    if found.rows and options.dtype == "float32" and not options.quantize:
-        raise RuntimeError(f"the exported graph decodes otherwise than the torch engine: {found}")
+    if not found.agrees:
+        raise RuntimeError(f"the exported graph decodes otherwise than the torch engine: {found.reason}")
 
 
 def _options(args: argparse.Namespace) -> ExportOptions:

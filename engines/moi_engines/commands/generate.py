@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from moi import PRESETS, MoIConfig, policy_names
-from moi_engines import ENGINES, Engine, SamplingParams, embedded_model, load_engine
-from moi_engines.protocol import TokenEvent
+from moi import PRESETS, MoIConfig, json_text
+from moi_engines import ENGINES, Engine, SamplingParams, load_engine
+from moi_engines.chat import ChatPrompt, chat_prompt
+from moi_engines.commands.model_arguments import READS_MODELS, add_model_arguments, model_folder
+from moi_engines.commands.policy_arguments import add_policy_arguments, parameters_of
+from moi_engines.prompts import read_prompts
+from moi_engines.protocol import Prompt, TokenEvent
 from moi_engines.request import collect
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, help="model folder (default: the embedded Countdown solver)")
+    add_model_arguments(parser)
     parser.add_argument("--engine", choices=list(ENGINES), default="torch")
     parser.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="may be given several times")
-    parser.add_argument("--prompts-file", metavar="F", help="one prompt a line; - reads standard input")
+    parser.add_argument("--prompts-file", metavar="F", help="UTF-8, one prompt a line; - reads standard input")
     parser.add_argument("--chat", action="store_true", help="wrap prompts in the model's chat template")
     add_moi_arguments(parser)
     add_sampling_arguments(parser)
@@ -31,9 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_moi_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("mixture of inputs")
-    group.add_argument("--policy", choices=policy_names(), help="default: moi; token is plain decoding")
+    add_policy_arguments(group)
     group.add_argument("--preset", choices=list(PRESETS), default="official")
-    group.add_argument("--beta", type=float, help=">= 0; larger is closer to plain decoding (default: 1)")
     group.add_argument("--mix-top-k", type=int, metavar="K", help="candidates in the mixture (default: the preset's)")
 
 
@@ -50,18 +52,18 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config, sampling, prompts = moi_config(args), sampling_params(args), _prompts(args)
-    options = {key: value for key in ("device", "dtype") if (value := getattr(args, key)) is not None}
-    engine = load_engine(args.engine, args.model or embedded_model(), **options)
+    engine = _engine(args)
     with closing(engine):
+        inputs: Sequence[Prompt] = prompts
         if args.chat:
-            prompts = [_chat(engine, prompt) for prompt in prompts]
+            chats = _chat(engine.tokenizer, prompts)
+            prompts, inputs = [chat.text for chat in chats], [chat.ids for chat in chats]
         plain = None
         if args.compare:
-            plain = _decode(engine, prompts, sampling, MoIConfig.from_dict({"policy": "token"}, base=config), args)
-        mixed = _decode(engine, prompts, sampling, config, args)
+            plain = _decode(engine, inputs, sampling, MoIConfig.from_dict({"policy": "token"}, base=config), args)
+        mixed = _decode(engine, inputs, sampling, config, args)
     if args.json:
-        json.dump(as_json(args.engine, config, mixed, plain), sys.stdout, ensure_ascii=False)
-        sys.stdout.write("\n")
+        json_text.write(as_json(args.engine, config, mixed, plain))
     else:
         from moi_engines import render
 
@@ -69,9 +71,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _engine(args: argparse.Namespace) -> Engine:
+    options = {key: getattr(args, key) for key in ("device", "dtype", "trust_remote_code")}
+    if args.engine in READS_MODELS or args.model is None:
+        model = model_folder(args)
+    else:
+        model, options["revision"] = Path(args.model), args.revision
+    return load_engine(args.engine, model, **{key: value for key, value in options.items() if value is not None})
+
+
 def moi_config(args: argparse.Namespace) -> MoIConfig:
     """The settings of --preset with what the other flags change."""
-    given = {"policy": args.policy, "beta": args.beta, "top_k": args.mix_top_k}
+    given = {"policy": args.policy, "top_k": args.mix_top_k, **parameters_of(args)}
     return MoIConfig.preset(args.preset, **{key: value for key, value in given.items() if value is not None})
 
 
@@ -102,26 +113,22 @@ def _outputs(rows: list[list[TokenEvent]]) -> list[dict[str, Any]]:
 
 def _prompts(args: argparse.Namespace) -> list[str]:
     prompts: list[str] = list(args.prompt)
-    if args.prompts_file == "-":
-        prompts += [line.rstrip("\n") for line in sys.stdin]
-    elif args.prompts_file is not None:
-        prompts += Path(args.prompts_file).read_text(encoding="utf-8").splitlines()
+    if args.prompts_file is not None:
+        prompts += read_prompts(args.prompts_file)
     if not prompts:
         raise ValueError('no prompt; give --prompt TEXT or --prompts-file F (try --prompt "18 7 7 > 67 :")')
     return prompts
 
 
-def _chat(engine: Any, prompt: str) -> str:
-    if not getattr(engine.tokenizer, "chat_template", None):
-        raise ValueError("--chat: the model's tokenizer has no chat template")
-    text: str = engine.tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-    )
-    return text
+def _chat(tokenizer: Any, prompts: list[str]) -> list[ChatPrompt]:
+    try:
+        return [chat_prompt(tokenizer, prompt) for prompt in prompts]
+    except ValueError as error:
+        raise ValueError(f"--chat: {error}") from error
 
 
 def _decode(
-    engine: Engine, prompts: list[str], sampling: SamplingParams, config: MoIConfig, args: argparse.Namespace
+    engine: Engine, prompts: Sequence[Prompt], sampling: SamplingParams, config: MoIConfig, args: argparse.Namespace
 ) -> list[list[TokenEvent]]:
     """All events, by row; progress goes to standard error where somebody reads it."""
     from rich.console import Console

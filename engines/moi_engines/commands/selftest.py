@@ -1,4 +1,4 @@
-"""`moi selftest`: on this machine, does each backend generate the tokens of the torch engine?"""
+"""`moi selftest`: on this machine, does each backend decode as the torch engine does?"""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from moi_engines import embedded_model
+from moi import json_text
+from moi.files import check_file, write_file
 from moi_engines.commands.doctor import diagnose
+from moi_engines.commands.model_arguments import add_model_arguments, model_folder
+from moi_engines.model_source import model_name
 from moi_engines.selfcheck import CHECKS, ISOLATED, Verdict, check_backend, check_isolated
 
-FORMAT = 1
+FORMAT = 2
 _WIDTH = 160  # of a reason; the report holds all of it
 
 
@@ -21,19 +24,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", action="append", choices=list(CHECKS), help="may be given several times (default: all usable ones)"
     )
-    parser.add_argument("--model", type=Path, help="model folder (default: the embedded Countdown solver)")
+    add_model_arguments(parser, code=False)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the JSON report there, for a bug report")
     parser.add_argument("--json", action="store_true", help="print the JSON report and nothing else")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 if every backend asked for ran and generated the torch engine's tokens."""
-    report = examine(args.backend, args.model or embedded_model())
-    text = json.dumps(report, indent=2)
+    """0 if every backend asked for ran and decodes as the torch engine does, up to rounding."""
     if args.report is not None:
-        args.report.write_text(text + "\n", encoding="utf-8")
+        check_file(args.report, _is_report, "a report of moi selftest", "--report")
+    report = examine(args.backend, model_folder(args))
+    text = json_text.dumps(report, indent=2)
+    if args.report is not None:
+        write_file(args.report, text + "\n", _is_report, "a report of moi selftest", "--report")
     sys.stdout.write(text + "\n" if args.json else summary(report))
     return 0 if report["passed"] else 1
+
+
+def _is_report(path: Path) -> bool:
+    return {"format", "passed", "backends", "versions"} <= set(json.loads(path.read_bytes()))
 
 
 def examine(backends: list[str] | None, model: Path) -> dict[str, Any]:
@@ -47,9 +56,9 @@ def examine(backends: list[str] | None, model: Path) -> dict[str, Any]:
     doctor = diagnose()
     return {
         "format": FORMAT,
-        "passed": bool(wanted) and all(v.verdict == "equal" for v in wanted),
+        "passed": bool(wanted) and all(v.verdict == "agrees" for v in wanted),
         "backends": {name: verdict.to_dict() for name, verdict in verdicts.items()},
-        "model": model.name,
+        "model": model_name(model),
         "versions": doctor["versions"],
         "devices": doctor["devices"],
     }
@@ -65,7 +74,8 @@ def summary(report: dict[str, Any]) -> str:
 
 
 def _line(name: str, entry: dict[str, Any]) -> str:
-    figures = f"{entry['agree']} of {entry['tokens']} tokens, {entry['seconds']:.1f} s" if entry["tokens"] else ""
+    figures = f"{entry['judged']} of {entry['tokens']} tokens judged, largest margin {entry['margin']:.1g}"
+    figures = f"{figures}, {entry['seconds']:.1f} s" if entry["tokens"] else ""
     reason = entry["reason"] or ""
     if len(reason) > _WIDTH:
         reason = f"{reason[:_WIDTH]}..."

@@ -1,0 +1,62 @@
+"""Every row of the table of conflicts refuses real argument lines, as the real SGLang parses and resolves them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from moi_sglang.conflicts import CONFLICTS, VARIABLES
+from moi_sglang.refuse import conflicting
+
+CHILD = Path(__file__).parent / "conflicts_child.py"
+DOCS = Path(__file__).parents[2] / "docs" / "sglang.md"
+REASONS = {conflict.flag: conflict.reason for conflict in CONFLICTS} | {each.name: each.reason for each in VARIABLES}
+
+
+@pytest.fixture(scope="module")
+def child(sglang_env: Any, qwen2: Path) -> Any:
+    done = subprocess.run(
+        [sys.executable, str(CHILD), str(qwen2)], env=sglang_env(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_each_row_refuses_its_lines_by_name_and_clean_lines_are_taken(child: Any) -> None:
+    for row, line, told in child["lines"]:
+        if row:
+            assert f"{row} does not go with --enable-moi: {REASONS[row]}" in told, (line, told)
+        else:
+            assert told == [], line
+
+
+def test_no_row_is_without_a_line(child: Any) -> None:
+    assert {row for row, _, _ in child["lines"]} == {"", *REASONS}
+
+
+@pytest.mark.parametrize("gone", CONFLICTS, ids=lambda conflict: conflict.flag)
+def test_a_field_that_is_gone_stops_the_start(gone: Any) -> None:
+    args = SimpleNamespace(**{conflict.field: None for conflict in CONFLICTS})
+    assert list(conflicting(args)) == []
+    delattr(args, gone.field)
+    assert list(conflicting(args)) == [
+        f"{gone.flag} cannot be checked: the arguments of this SGLang have no field {gone.field!r}"
+    ]
+
+
+def test_a_variable_that_is_gone_stops_the_start(child: Any) -> None:
+    said = "cannot be checked: the environment of this SGLang has no such variable"
+    assert child["gone"] == [f"{variable.name} {said}" for variable in VARIABLES]
+
+
+def test_the_documentation_has_the_same_table() -> None:
+    rows = re.findall(r"^\| `(--[\w-]+|SGLANG_\w+)` \| (.+) \|$", DOCS.read_text(), re.MULTILINE)
+    table = {flag: reason for flag, reason in rows if flag in REASONS}
+    assert table == REASONS

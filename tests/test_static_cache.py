@@ -1,0 +1,119 @@
+"""Rows with different limits beside each other in a static cache: none writes past its end or changes another."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from moi import MoIConfig
+from moi_engines import SamplingParams
+from moi_engines.checkpoint import load_checkpoint
+from moi_engines.testing import save_tiny_model
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from moi_engines import onnx_session
+from moi_engines.onnx_engine import ONNXEngine
+from moi_engines.onnx_export import export
+from moi_engines.tensorrt_engine import TensorRTEngine
+from moi_onnx.options import ExportOptions
+from moi_tensorrt.sidecar import Profile
+
+LENGTH = 64
+
+
+def _runtime_step() -> Any:
+    path = Path(__file__).parent / "tensorrt_fixture" / "exports.py"
+    spec = importlib.util.spec_from_file_location("tensorrt_exports", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.RuntimeStep
+
+
+class TensorRTOnTheCPU(TensorRTEngine):
+    def _load(self, engine: Path, folder: Path) -> Any:
+        return _runtime_step()(folder), Profile(8, LENGTH - 1, LENGTH, 21)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    scratch = tmp_path_factory.mktemp("static")
+    model = save_tiny_model(scratch / "model", "qwen3")
+    return export(model, scratch / "out", ExportOptions(max_length=LENGTH))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Any:
+    return load_checkpoint(folder.parent / "model", torch.device("cpu"), torch.float32).model
+
+
+@pytest.fixture(params=[ONNXEngine, TensorRTOnTheCPU])
+def engine(request: pytest.FixtureRequest, folder: Path) -> Any:
+    return request.param(folder)
+
+
+def prompts_of(rows: list[tuple[int, int]]) -> list[list[int]]:
+    return [[3 + (7 * row + 5 * at) % 250 for at in range(length)] for row, (length, _) in enumerate(rows)]
+
+
+def decode(engine: Any, rows: list[tuple[int, int]]) -> list[tuple[int, ...]]:
+    """Greedy token ids of rows (prompt length, new tokens)."""
+    sampling = [SamplingParams(temperature=0, max_new_tokens=new, ignore_eos=True) for _, new in rows]
+    return [out.token_ids for out in engine.generate(prompts_of(rows), sampling, MoIConfig("token"))]
+
+
+def shortfall(model: Any, prompt: list[int], new: tuple[int, ...]) -> float:
+    """How far below the best logit of the torch model the chosen ones are, at most; rounding apart, 0."""
+    with torch.inference_mode():
+        logits = model(torch.tensor([[*prompt, *new]])).logits[0, len(prompt) - 1 : -1]
+    chosen = logits.gather(1, torch.tensor(new)[:, None])[:, 0]
+    return float((logits.max(-1).values - chosen).max())
+
+
+def ragged(seed: int) -> list[tuple[int, int]]:
+    """Eight rows of any lengths that fit, some to the last position, that end at different steps."""
+    generator = random.Random(seed)
+    prompts = [generator.randint(1, LENGTH - 1) for _ in range(8)]
+    return [
+        (prompt, LENGTH - prompt if generator.random() < 0.4 else generator.randint(1, LENGTH - prompt))
+        for prompt in prompts
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[(60, 4), (3, 40), (5, 40)], [(63, 1), (1, 63), (2, 62)], *map(ragged, range(6))],
+    ids=lambda rows: " ".join(f"{prompt}+{new}" for prompt, new in rows),
+)
+def test_rows_that_end_at_different_steps_have_the_tokens_of_torch(
+    engine: Any, model: Any, rows: list[tuple[int, int]]
+) -> None:
+    got = decode(engine, rows)
+    assert [len(ids) for ids in got] == [new for _, new in rows]
+    assert max(map(partial(shortfall, model), prompts_of(rows), got)) < 1e-3
+
+
+def test_a_finished_row_stays_at_its_position(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    place = onnx_session.Batch._static_place
+
+    def spied(batch: Any, first: bool) -> Any:
+        found = place(batch, first)
+        seen.append(found["write_indices"].copy())
+        return found
+
+    monkeypatch.setattr(onnx_session.Batch, "_static_place", spied)
+    decode(ONNXEngine(folder), [(60, 4), (3, 20), (5, 20)])
+    indices = np.stack(seen[1:])
+    assert indices[:, 0].tolist() == [60, 61, 62, *[63] * 16]
+    assert indices[:, 1].tolist() == list(range(3, 22))
