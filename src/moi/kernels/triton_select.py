@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-any-return"
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-any-return, assignment"
 """Triton kernel `select`: exact candidates, entropy and weights of one row per program.
 
 The K largest logits lie in the K first groups by (maximum descending, index ascending): otherwise K other groups
@@ -127,11 +127,11 @@ def _vocab_entropy(partials_ptr, peak, inverse, tiles, inverse_log, TILES_PAD: t
 
 
 @triton.jit
-def _picked(given, places: tl.constexpr):
-    """The entries of a tuple at constant places, as a tuple."""
-    picked = (given[places[0]],)
-    for i in tl.static_range(1, len(places)):
-        picked = picked + (given[places[i]],)  # noqa: RUF005
+def _picked(given, PLACES: tl.constexpr, CODE: tl.constexpr):
+    """The entries of a tuple at the constant places of one policy, as a tuple."""
+    picked = (given[PLACES[CODE][0]],)
+    for i in tl.static_range(1, len(PLACES[CODE])):
+        picked = picked + (given[PLACES[CODE][i]],)  # noqa: RUF005  (Triton's tuples)
     return picked
 
 
@@ -203,10 +203,10 @@ def select(
     # In the order of moi.policies.declaration.ARGUMENTS; the row's parameters behind them.
     given = (p, h, slot.to(tl.float32), before, tl.max(p, 0))
     for column in tl.static_range(P):
-        given = given + (tl.load(parameters_ptr + row * P + column),)  # noqa: RUF005  (Triton's tuples)
-    own, others = RULES[0](*_picked(given, PLACES[0]))
+        given = given + (tl.load(parameters_ptr + row * P + column),)  # noqa: RUF005
+    own, others = RULES[0](*_picked(given, PLACES, 0))
     for code in tl.static_range(1, len(RULES)):
-        own_here, others_here = RULES[code](*_picked(given, PLACES[code]))
+        own_here, others_here = RULES[code](*_picked(given, PLACES, code))
         own = tl.where(policy == code, own_here, own)
         others = tl.where(policy == code, others_here, others)
     out = row * (K + 1)
