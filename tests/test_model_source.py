@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import huggingface_hub.constants
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moi.cli import main
@@ -242,6 +242,7 @@ def test_shards_and_the_safetensors_of_two_kinds_are_chosen():
         choose(["config.json", "tf_model.h5"], "r", None)
 
 
+@settings(deadline=None)  # the first call imports
 @given(st.text(max_size=40))
 def test_any_text_for_a_model_ends_in_one_line(text):
     try:

@@ -24,7 +24,7 @@ from moi_engines.torch_engine import TorchEngine
 
 TOKENS = 64
 _CHATS = (
-    "Name three colours, with an emoji for each. 🌈",
+    "Write a short story about a robot and its cat. 🤖🐱",
     "Erkläre in zwei Sätzen, warum der Himmel blau ist. Schöne Grüße! 🙂",
     "用中文写一首关于月亮的短诗。🌙",
     "اكتب جملتين عن البحر والسفن 🌊",
@@ -93,8 +93,8 @@ class Real:
 
     @cached_property
     def sampled(self) -> Cases:
-        """Two of the prompts from a given stream of noise, plain and mixed."""
-        return Cases(self.prompts[2:], [_SAMPLED] * 2, [MoIConfig("token"), MoIConfig(beta=1.0)])
+        """One prompt, plain and mixed from the same noise."""
+        return Cases(self.prompts[-1:] * 2, [_SAMPLED] * 2, [MoIConfig("token"), MoIConfig(beta=1.0)])
 
     @cached_property
     def expected(self) -> dict[int, Any]:

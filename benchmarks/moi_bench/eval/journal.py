@@ -16,11 +16,13 @@ from typing import Any, BinaryIO, NamedTuple
 
 from moi import json_text
 from moi.files import check_file, is_device
+from moi_bench.eval.journal_models import Sample
+from moi_bench.row_models import validate
 
 SCHEMA = 1
 KIND = "moi-eval"
 _BEGINNING = f'{{"kind":"{KIND}",'.encode()
-_SAMPLE_KEYS = {"arm", "item", "sample", "solved", "outcome", "tokens", "finish", "entropy", "intervention", "text"}
+_SAMPLE_KEYS = set(Sample.model_fields)
 
 
 class Key(NamedTuple):
@@ -55,6 +57,7 @@ def load(path: Path) -> Contents:
             continue
         if set(record) != _SAMPLE_KEYS:
             raise ValueError(f"{path} line {number} is no sample: it must hold {', '.join(sorted(_SAMPLE_KEYS))}")
+        validate(Sample, record, f"{path} line {number}")
         key = Key(record["arm"], record["item"], record["sample"])
         if key in samples:
             raise ValueError(f"{path} line {number} repeats {key.arm!r}, problem {key.item!r}, sample {key.sample}")

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from moi_bench import row_models
 from moi_bench.eval import journal
+from moi_bench.eval.journal_models import Settings
 from moi_bench.eval.summary import summarise
-from moi_bench.report import fields
 from moi_bench.rows import SCHEMA, Row
 
 _KINDS = {"op": "op", "engine": "engine", "serve": "serve"}
@@ -76,10 +77,11 @@ def _evaluation(path: Path) -> Evaluation:
     if contents.torn:
         sys.stderr.write(f"{path}: the last line was cut short and is left out; moi eval decodes its sample again\n")
     settings, environment = contents.header["settings"], contents.header["environment"]
-    fields.check(environment, "environment", f"{path} line 1")
+    row_models.check(environment, "environment", f"{path} line 1")
+    row_models.validate(Settings, settings, f"{path} line 1, settings")
     try:
         return Evaluation(settings, environment, summarise(settings, contents.samples))
-    except (KeyError, TypeError) as error:
+    except (LookupError, TypeError) as error:
         raise ValueError(f"{path} was changed: settings and samples do not fit, {_line(error)}") from None
 
 
@@ -101,7 +103,7 @@ def _add_rows(results: Results, path: Path) -> None:
         if row.get("schema") != SCHEMA:
             raise ValueError(f"{where} has schema={row.get('schema')!r}; this version reads {SCHEMA}")
         kind = _kind(row, where)
-        fields.check(row, kind, where)
+        row_models.check(row, kind, where)
         getattr(results, kind).append(row)
 
 

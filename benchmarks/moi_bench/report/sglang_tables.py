@@ -31,6 +31,7 @@ def host_table(rows: list[Row]) -> Table:
     lines = []
     for row in rows:
         name, target = f"{row['piece']}, B={row['batch']}", row.get("target_us")
-        spread = f"{row['p10_us']:.1f} to {row['p90_us']:.1f}" if {"p10_us", "p90_us"} <= row.keys() else ""
+        low, high = row.get("p10_us"), row.get("p90_us")
+        spread = "" if low is None or high is None else f"{low:.1f} to {high:.1f}"
         lines.append([name, f"{row['median_us']:.1f}", spread, "" if target is None else f"{target:g}"])
     return Table(["piece", "median µs", "p10 to p90", "target"], lines, [])
