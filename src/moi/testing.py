@@ -40,6 +40,11 @@ class Inputs(NamedTuple):
         rows = RowParams(*(tensor.to(device) for tensor in self.rows))
         return Inputs(self.logits.to(device), self.token.to(device), rows)
 
+    def copy_(self, other: Inputs) -> None:
+        """Take over its values in place, where a recorded graph reads them."""
+        for mine, theirs in zip((*self[:2], *self.rows), (*other[:2], *other.rows), strict=True):
+            mine.copy_(theirs)
+
     def select(self, rows: Tensor) -> Inputs:
         """These rows, by their places."""
         return Inputs(self.logits[rows], self.token[rows], self.rows.select(rows))
