@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -241,9 +242,12 @@ def test_numba_compiles_whatever_policies_there_are() -> None:
         Policy("two", lambda top, prior, entropy: (-entropy, top * prior), (beta, top)),
         Policy("three", lambda before, beta, best, rank: (beta, before - best * rank), (beta,)),
     )
-    weigh = numba_loops._by_code(policies)
-    found = [weigh(code, 0.25, 0.5, 2.0, 0.75, 0.5, (3.0, 2.0)) for code in (0, 1, 2, 9)]
-    assert found == [(1.0, 0.0), (-0.5, 0.5), (3.0, -0.25), (1.0, 0.0)]
+    weigh, found = numba_loops._by_code(policies), []
+    for code in (0, 1, 2, 9):
+        weights = np.empty(3, np.float32)
+        weigh(code, np.array([0.75, 0.25], np.float32), np.float32(0.5), np.array([3.0, 2.0], np.float32), weights)
+        found.append(weights.tolist())
+    assert found == [[1.0, 0.0, 0.0], [-0.5, 1.5, 0.5], [3.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
 
 
 def test_flashinfer_composition_with_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,17 +160,13 @@ def mixer(policies: tuple[Policy, ...]) -> Any:
                 nats = vocabulary_nats(bits[b].view(np.float32), z[0], tau)
             h = np.float32(min(max(nats * inverse_log, 0.0), 1.0))
             entropy[b] = h
-            zero, before, values = np.float32(0), 0.0, parameters[b]
-            weights[b, 0] = weigh(policy[b], zero, h, zero, zero, p[0], values)[0]
-            for i in range(len(p)):
-                weights[b, i + 1] = weigh(policy[b], p[i], h, np.float32(i), np.float32(before), p[0], values)[1]
-                before += p[i]
+            weigh(policy[b], p, h, parameters[b], weights[b])
 
     return mix
 
 
 def _by_code(policies: tuple[Policy, ...]) -> Any:
-    """One compiled function (code, ARGUMENTS of one candidate, parameters) -> weights; no policy's code is plain."""
+    """One compiled function (code, p [K], H, parameters [P], weights [S]) that fills a row; unknown codes are plain."""
     chosen = None
     for code, policy in enumerate(policies):
         chosen = _link(code, _bound(policy), chosen)
@@ -190,15 +186,19 @@ def _bound(policy: Policy) -> Any:
 
 
 def _link(mine: int, rule: Any, earlier: Any) -> Any:
-    """`rule` where the code is `mine`, else what `earlier` says. float32, so that all rules have one type."""
+    """`rule` over the candidates where the code is `mine`, else what `earlier` does."""
     first = earlier is None
 
     @compiled
-    def chosen(code: Any, prior: Any, entropy: Any, rank: Any, before: Any, best: Any, parameters: Any) -> Any:
-        if first or code == mine:
-            own, other = rule(prior, entropy, rank, before, best, parameters)
-            return np.float32(own), np.float32(other)
-        return earlier(code, prior, entropy, rank, before, best, parameters)
+    def chosen(code: Any, p: Any, h: Any, parameters: Any, weights: Any) -> None:
+        if not first and code != mine:
+            earlier(code, p, h, parameters, weights)
+            return
+        zero, before, best = np.float32(0), 0.0, p[0]
+        weights[0] = rule(zero, h, zero, zero, best, parameters)[0]
+        for i in range(len(p)):
+            weights[i + 1] = rule(p[i], h, np.float32(i), np.float32(before), best, parameters)[1]
+            before += p[i]
 
     return chosen
 
