@@ -10,7 +10,6 @@ import os
 import random
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +29,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when huggin
 torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS", "1")))
 _SEED = int(os.environ.get("MOI_TEST_SEED") or secrets.randbelow(1 << 31))
 
-# temperature, top_p, top_k, min_p, policy, beta, tokens: ragged lengths of what feedback leaves decidable. Sampled
-# rows of low beta show small mistakes, which greedy rows hide.
-_ROWS: tuple[tuple[Any, ...], ...] = (
-    (0.0, 1.0, 0, 0.0, "moi", 1.0, 64),
-    (1.0, 1.0, 0, 0.0, "moi", 0.25, 16),
-    (0.7, 0.95, 0, 0.0, "direct", 1.0, 12),
-    (1.3, 0.8, 40, 0.0, "token", 1.0, 64),
-    (1.0, 1.0, 0, 0.05, "moi", 0.0, 16),
-    (1.5, 1.0, 100, 0.0, "moi", 4.0, 64),
-    (1.0, 0.9, 0, 0.0, "moi", 0.25, 16),
-    (0.8, 1.0, 0, 0.0, "moi", 0.0, 12),
-    (1.2, 0.7, 0, 0.0, "token", 1.0, 32),
-    (0.6, 1.0, 0, 0.0, "moi", 1.0, 64),
+# temperature, top_p, top_k, min_p, policy and its parameters, tokens: ragged lengths of what feedback leaves decidable.
+# Sampled rows of low beta show small mistakes, which greedy rows hide.
+_ROWS: tuple[tuple[float, float, int, float, MoIConfig, int], ...] = (
+    (0.0, 1.0, 0, 0.0, MoIConfig(beta=1.0), 64),
+    (1.0, 1.0, 0, 0.0, MoIConfig(beta=0.25), 16),
+    (0.7, 0.95, 0, 0.0, MoIConfig("direct"), 12),
+    (1.3, 0.8, 40, 0.0, MoIConfig("token"), 64),
+    (1.0, 1.0, 0, 0.05, MoIConfig(beta=0.0), 16),
+    (1.5, 1.0, 100, 0.0, MoIConfig(beta=4.0), 64),
+    (1.0, 0.9, 0, 0.0, MoIConfig(beta=0.25), 16),
+    (0.8, 1.0, 0, 0.0, MoIConfig(beta=0.0), 12),
+    (1.2, 0.7, 0, 0.0, MoIConfig("token"), 32),
+    (0.6, 1.0, 0, 0.0, MoIConfig(beta=1.0), 64),
 )
 
 
@@ -79,9 +78,9 @@ def make_cases(base_seed: int) -> Callable[..., Cases]:
         prompts = [[rng.randrange(2, vocab) for _ in range(rng.choice([1, 3, 7, 20, 40]))] for _ in rows]
         sampling = [
             SamplingParams(t, top_p=p, top_k=k, min_p=m, max_new_tokens=min(n, steps), ignore_eos=True)
-            for t, p, k, m, _, _, n in rows
+            for t, p, k, m, _, n in rows
         ]
-        moi = [replace(MoIConfig(policy=policy, beta=beta), **shared) for *_, policy, beta, _ in rows]
+        moi = [config.replace(shared) for *_, config, _ in rows]
         noise = [[rng.getrandbits(24) / (1 << 24) for _ in range(64)] for _ in rows]
         return Cases(prompts, sampling, moi, noise)
 
@@ -126,4 +125,42 @@ def real_model() -> Callable[[str], Path]:
             pytest.skip(f"{name} is not on this machine: make models")
         return found
 
+    return folder
+
+
+# What another package brings: one module, and the line that names it.
+_OUTSIDE = """
+from moi import Parameter, Policy
+
+
+def weights(tail, prior, rank, before, best, share, entropy):
+    strength = share * (1 - best) * (entropy > 0)
+    shape = (1 - tail) * prior + tail * prior * (2 * before + prior)  # either sums to 1
+    return 1 - strength, strength * shape * (rank < 64)
+
+
+SHARE = Parameter("share", 0.5, low=0, high=1, help="of the input that is not the token, where nothing is certain")
+TAIL = Parameter("tail", 0.25, low=0, high=1, help="towards the less likely candidates")
+POLICY = Policy("outside", weights, (SHARE, TAIL))
+"""
+
+
+@pytest.fixture(scope="session")
+def outside_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH, with an installed package that brings the policy "outside" of two parameters."""
+    return install_package(tmp_path_factory.mktemp("outside"), "outside", "outside_policy:POLICY", _OUTSIDE)
+
+
+@pytest.fixture(scope="session")
+def install_policy() -> Callable[..., Path]:
+    """install_policy(folder, name, "module:attribute", source) -> the folder, with an installed package in it."""
+    return install_package
+
+
+def install_package(folder: Path, name: str, target: str, source: str) -> Path:
+    (folder / f"{target.split(':')[0]}.py").write_text(source)
+    metadata = folder / f"{name}-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[moi.policies]\n{name} = {target}\n")
     return folder

@@ -16,10 +16,11 @@ import pytest
 from moi.cli import main
 from moi_bench.countdown import Problem
 from moi_bench.eval import runner
-from moi_bench.eval.arms import make_arms, sample_seed
+from moi_bench.eval.arms import make_arms, parameter_grid, sample_seed
 from moi_bench.eval.countdown_task import CountdownTask
 from moi_bench.eval.journal import Journal, load
 
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "laptop"
 SMALL = ["--n", "6", "--samples", "2", "--batch", "5", "--policy", "token", "moi", "--seed", "3"]
 
 
@@ -120,13 +121,27 @@ def test_a_killed_process_loses_no_finished_sample(
 
 
 def test_a_sweep_is_every_combination_once() -> None:
-    arms = make_arms(["token", "moi", "direct"], [0.5, 2.0], [0.6, 1.0], [0.95])
+    arms = make_arms(["token", "moi", "direct"], {"beta": [0.5, 2.0]}, [0.6, 1.0], [0.95])
     assert len(arms) == 2 * (1 + 2 + 1)
     assert {arm.plain.label for arm in arms} == {"token T=0.6 top-p=0.95", "token T=1 top-p=0.95"}
     with pytest.raises(ValueError, match="beta=-1"):
-        make_arms(["moi"], [-1.0], [1.0], [1.0])
+        make_arms(["moi"], {"beta": [-1.0]}, [1.0], [1.0])
     with pytest.raises(ValueError, match="top_p=0"):
-        make_arms(["moi"], [1.0], [1.0], [0])
+        make_arms(["moi"], {}, [1.0], [0])
+
+
+def test_arms_are_those_of_the_results_that_are_committed() -> None:
+    header = json.loads((RESULTS / "countdown.jsonl").read_text().splitlines()[0])["settings"]
+    grid = parameter_grid([], None, ["token", "moi", "direct"])
+    assert [arm.to_dict() for arm in make_arms(["token", "moi", "direct"], grid, [1.0], [1.0])] == header["arms"]
+
+
+def test_parameters_make_a_grid_for_the_policies_that_declare_them() -> None:
+    assert parameter_grid(["beta=0.5", "beta=2"], [4.0], ["token", "moi"]) == {"beta": [0.5, 2.0, 4.0]}
+    with pytest.raises(ValueError, match="parameter 'beta' is not one of token, direct; their parameters: none"):
+        parameter_grid([], [1.0], ["token", "direct"])
+    with pytest.raises(ValueError, match="'beta' is not allowed; write it as name=number"):
+        parameter_grid(["beta"], None, ["moi"])
 
 
 def test_seeds_depend_on_problem_and_sample_alone() -> None:

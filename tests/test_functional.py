@@ -24,6 +24,17 @@ def test_a_policy_a_row_may_be_named_by_codes():
         assert torch.equal(got.weights[row], moi.mix(LOGITS, TOKEN, CONFIG, policy=name).weights[row])
 
 
+def test_a_parameter_overrides_the_config_in_rows_whose_policy_declares_it():
+    codes = moi.policy_codes(["moi", "direct", "moi"])
+    by_name = moi.mix(LOGITS, TOKEN, CONFIG, policy=codes, parameters={"beta": torch.tensor([0.5, -1.0, 4.0])})
+    short = moi.mix(LOGITS, TOKEN, CONFIG, policy=codes, beta=torch.tensor([0.5, 3.0, 4.0]))
+    table = moi.mix(LOGITS, TOKEN, CONFIG, policy=codes, parameters=torch.tensor([[0.5], [0.0], [4.0]]))
+    assert torch.equal(by_name.weights, short.weights)
+    assert torch.equal(by_name.weights, table.weights)
+    for row, config in enumerate((moi.MoIConfig(beta=0.5, top_k=4), moi.MoIConfig("direct", top_k=4))):
+        assert torch.equal(by_name.weights[row], moi.mix(LOGITS, TOKEN, config).weights[row])
+
+
 def test_embed_writes_into_out():
     table, out = torch.randn(10, 6), torch.full((3, 6), math.nan)
     mixture = moi.mix(LOGITS, TOKEN, CONFIG)
@@ -47,6 +58,11 @@ def test_embed_writes_into_out():
         ({"beta": torch.tensor([1.0, -2.0, 1.0])}, ["beta holds -2.0", ">= 0"]),
         ({"temperature": -0.1}, ["temperature=-0.1", ">= 0"]),
         ({"temperature": math.inf}, ["temperature=inf", "finite"]),
+        ({"parameters": {"beta": -1.0}}, ["beta=-1.0", ">= 0"]),
+        ({"parameters": {"gamma": 1.0}}, ["'gamma'", "'moi'", "beta"]),
+        ({"parameters": {"beta": 1.0}, "policy": "direct"}, ["'direct'", "'beta'", "none"]),
+        ({"parameters": {"gamma": TOKEN.float()}, "policy": TOKEN}, ["'gamma'", "beta"]),
+        ({"parameters": torch.ones(3)}, ["parameters", "[3,1]", "[3]"]),
         ({"policy": "greedy"}, ["policy='greedy'", "token, moi, direct"]),
         ({"policy": torch.tensor([0, 1, 9])}, ["policy holds 9", "0..2"]),
         ({"implementation": "cuda"}, ["implementation='cuda'", "reference, numba, triton, flashinfer"]),

@@ -44,7 +44,7 @@ def test_flags_reach_the_settings(capsys, model):
     report = run_json(
         capsys, *model, *SHORT, "--prompt", "a", "--preset", "paper", "--mix-top-k", "5", "--policy", "direct"
     )
-    expected = {"policy": "direct", "beta": 1.0, "top_k": 5, "entropy": "vocab", "prior": "sampling"}
+    expected = {"policy": "direct", "top_k": 5, "entropy": "vocab", "prior": "sampling"}
     assert report["moi"] == expected
 
 

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from moi import POLICIES, Mixture, MoIConfig
+from moi import Mixture, MoIConfig, Parameter, Policy, RowParams, load_policies, policy_names
 from moi.kernels import IMPLEMENTATIONS, Implementation
 from moi.testing import CASES, Case, Inputs, assert_embedding, assert_mixture, oracle_embed, oracle_mix
 
@@ -84,11 +85,12 @@ def test_parity(implementation: Implementation, case: Case, dtype: torch.dtype) 
     assert_embedding(summed(implementation, mixture, table, 0, case.vocab), oracle_embed(mixture, table))
 
 
-@pytest.mark.parametrize("policy", range(len(POLICIES)), ids=[policy.name for policy in POLICIES])
+@pytest.mark.parametrize("code", range(len(load_policies())), ids=policy_names())
 @pytest.mark.parametrize("name", ["official", "paper", "masked", "nan, inf and zeros"])
-def test_parity_of_each_policy_on_every_row(implementation: Implementation, name: str, policy: int) -> None:
+def test_parity_of_each_policy_on_every_row(implementation: Implementation, name: str, code: int) -> None:
+    """Over the values that the declaration of each of its parameters allows."""
     case = NAMED[name]
-    inputs = case.inputs()._replace(policy=torch.full((case.rows,), policy, dtype=torch.int32))
+    inputs = case.inputs().of_policy(code)
     assert_mixture(run(implementation, inputs, case), oracle_mix(inputs, case.config))
 
 
@@ -96,15 +98,16 @@ def test_token_and_policy_may_be_int32_or_int64(implementation: Implementation) 
     case = NAMED["official"]
     inputs = case.inputs()
     narrow = run(implementation, inputs._replace(token=inputs.token.int()), case)
-    wide = run(implementation, inputs._replace(policy=inputs.policy.long()), case)
+    wide = run(implementation, inputs._replace(rows=inputs.rows._replace(policy=inputs.rows.policy.long())), case)
     assert all(map(torch.equal, narrow, wide))
 
 
 def test_settings_of_a_row_may_be_strided(implementation: Implementation) -> None:
     case = NAMED["paper"]
     inputs = case.inputs()
-    spread = Inputs(inputs.logits, *(torch.stack([each, each + 1], 1)[:, 0] for each in inputs[1:]))
-    assert not spread.beta.is_contiguous()
+    token, *rows = (torch.stack([each, each + 1], 1)[:, 0] for each in (inputs.token, *inputs.rows))
+    spread = Inputs(inputs.logits, token, RowParams(*rows))
+    assert not any(each.is_contiguous() for each in (spread.token, *spread.rows))
     assert all(map(torch.equal, run(implementation, inputs, case), run(implementation, spread, case)))
 
 
@@ -126,7 +129,7 @@ def test_shards_sum_to_the_whole(implementation: Implementation, dtype: torch.dt
 
 def test_weightless_slots_are_not_read_and_any_stride_will_do(implementation: Implementation) -> None:
     case = NAMED["official"]
-    inputs = case.inputs()._replace(policy=torch.zeros(case.rows, dtype=torch.int32))
+    inputs = case.inputs().of_policy(0)
     mixture = run(implementation, inputs, case)
     table = torch.full((case.vocab, 64), torch.inf)
     table[::2] = torch.nan
@@ -146,7 +149,7 @@ def test_a_row_is_the_same_bits_in_any_batch(fused: Implementation, name: str) -
     inputs = case.inputs()
     together = run(fused, inputs, case)
     for row in (0, case.rows // 2, case.rows - 1):
-        alone = run(fused, Inputs(*(each[row : row + 1] for each in inputs)), case)
+        alone = run(fused, inputs.select(torch.tensor([row])), case)
         assert all(torch.equal(a[0], b[row]) for a, b in zip(alone, together, strict=True))
 
 
@@ -223,8 +226,8 @@ def test_minus_zero_ties_with_zero(implementation: Implementation, dtype: torch.
     """Candidates of a row of zeros of either sign are the lowest ids, whichever sign comes first."""
     case = Case("zeros", 2, 9000, MoIConfig(), torch.zeros)
     logits = torch.where(torch.arange(9000) % 3 == 0, -0.0, 0.0).to(dtype)
-    settings = (torch.ones(2), torch.ones(2), torch.ones(2, dtype=torch.int32))
-    inputs = Inputs(torch.stack([logits, -logits]), torch.tensor([5, 8999]), *settings)
+    settings = RowParams.of([MoIConfig()] * 2, [1.0, 1.0])
+    inputs = Inputs(torch.stack([logits, -logits]), torch.tensor([5, 8999]), settings)
     mixture = run(implementation, inputs, case)
     assert torch.equal(mixture.ids[:, 1:], torch.arange(20, dtype=torch.int32).expand(2, 20))
     assert_mixture(mixture, oracle_mix(inputs, case.config))
@@ -233,10 +236,18 @@ def test_minus_zero_ties_with_zero(implementation: Implementation, dtype: torch.
 def test_numba_compiles_whatever_policies_there_are() -> None:
     """Codes in their order, each by its own arithmetic; a code that is none decodes plainly."""
     numba_loops = pytest.importorskip("moi.kernels.numba_loops", reason="needs Numba: the extra cpu")
-    rules = (lambda p, h, beta: (1, 0 * p), lambda p, h, beta: (-h, 2 * p), lambda p, h, beta: (beta, p - h))
-    weigh = numba_loops._by_code(rules)
-    found = [weigh(code, 0.25, 0.5, 3.0) for code in (0, 1, 2, 9)]
-    assert found == [(1.0, 0.0), (-0.5, 0.5), (3.0, -0.25), (1.0, 0.0)]
+    beta, top = Parameter("beta", 1.0), Parameter("top", 1.0)
+    policies = (
+        Policy("one", lambda prior: (1, 0 * prior)),
+        Policy("two", lambda top, prior, entropy: (-entropy, top * prior), (beta, top)),
+        Policy("three", lambda before, beta, best, rank: (beta, before - best * rank), (beta,)),
+    )
+    weigh, found = numba_loops._by_code(policies), []
+    for code in (0, 1, 2, 9):
+        weights = np.empty(3, np.float32)
+        weigh(code, np.array([0.75, 0.25], np.float32), np.float32(0.5), np.array([3.0, 2.0], np.float32), weights)
+        found.append(weights.tolist())
+    assert found == [[1.0, 0.0, 0.0], [-0.5, 1.5, 0.5], [3.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
 
 
 def test_flashinfer_composition_with_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,8 +303,7 @@ def test_graph_replays_see_changed_inputs(triton: Implementation, name: str) -> 
         mixture = step()
     for seed in (1, 2, 3):
         changed = case.inputs(seed=seed)
-        for mine, theirs in zip(inputs, changed, strict=True):
-            mine.copy_(theirs)
+        inputs.copy_(changed)
         graph.replay()
         torch.cuda.synchronize()
         assert_mixture(mixture, oracle_mix(changed, config))

@@ -81,7 +81,7 @@ def _compile_variant(vocab: int, top_k: int, entropy: str, dtype: str) -> list[d
     use = host.kernels()
     cut = host.plan(vocab, top_k)
     types = {
-        **dict.fromkeys(("temperature_ptr", "beta_ptr", "maxima_ptr", "partials_ptr", "weights_ptr"), "*fp32"),
+        **dict.fromkeys(("temperature_ptr", "parameters_ptr", "maxima_ptr", "partials_ptr", "weights_ptr"), "*fp32"),
         **dict.fromkeys(("policy_ptr", "ids_ptr"), "*i32"),
         **dict.fromkeys(("table_ptr", "out_ptr"), "*bf16"),
         **{"logits_ptr": f"*{dtype}", "token_ptr": "*i64", "lists_ptr": "*i64", "entropy_ptr": "*fp32"},

@@ -50,7 +50,7 @@ def test_the_sampling_prior_uses_the_temperature_and_greedy_rows_do_not():
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_reference_equals_its_restatement(case, dtype):
     inputs = case.inputs(dtype)
-    settings = {"beta": inputs.beta, "temperature": inputs.temperature, "policy": inputs.policy}
+    settings = inputs.rows._asdict()
     got = moi.mix(inputs.logits, inputs.token, case.config, **settings, **REFERENCE)
     assert_mixture(got, oracle_mix(inputs, case.config))
     table = case.table(24, dtype)
@@ -67,12 +67,13 @@ betas = st.floats(0, 1e6)
 def test_properties_of_any_finite_row(array, beta, data):
     logits = torch.from_numpy(array)
     count, vocab = logits.shape
+    policy = data.draw(st.sampled_from(moi.policy_names()))
     config = moi.MoIConfig(
-        beta=beta,
+        policy,
+        parameters={"beta": beta} if policy == "moi" else {},
         top_k=data.draw(st.integers(1, vocab)),
         entropy=data.draw(st.sampled_from(["support", "vocab"])),
         prior=data.draw(st.sampled_from(["raw", "sampling"])),
-        policy=data.draw(st.sampled_from(moi.policy_names())),
     )
     token = torch.tensor(data.draw(st.lists(st.integers(0, vocab - 1), min_size=count, max_size=count)))
     temperature = data.draw(st.floats(0, 3))
@@ -95,9 +96,7 @@ def test_infinite_beta_plain_rows_and_zero_entropy_give_the_embedding_of_y_bit_f
     token = torch.arange(8)
     flat, sharp = torch.randn(8, 50), torch.full((8, 50), -math.inf).scatter(1, token[:, None], 1.0)
     for logits, beta in ((flat, math.inf), (flat, 3e38), (sharp, 0.0)):
-        if policy == "token":
-            beta = 0.5
-        got = moi.mix(logits, token, moi.MoIConfig(policy, beta=beta), **REFERENCE)
+        got = moi.mix(logits, token, moi.MoIConfig(policy), beta=beta, **REFERENCE)
         assert torch.equal(moi.embed(got, table, **REFERENCE), table[token])
 
 
@@ -118,14 +117,13 @@ def test_direct_over_the_whole_vocabulary_is_the_expected_embedding():
 def test_rows_of_one_batch_do_not_influence_each_other():
     case = CASES[0]
     inputs = case.inputs()
-    together = moi.mix(inputs.logits, inputs.token, case.config, beta=inputs.beta, policy=inputs.policy, **REFERENCE)
+    together = moi.mix(inputs.logits, inputs.token, case.config, **inputs.rows._asdict(), **REFERENCE)
     for i in range(case.rows):
         alone = moi.mix(
             inputs.logits[i : i + 1],
             inputs.token[i : i + 1],
             case.config,
-            beta=inputs.beta[i : i + 1],
-            policy=inputs.policy[i : i + 1],
+            **inputs.rows.select(torch.tensor([i]))._asdict(),
             **REFERENCE,
         )
         assert all(torch.equal(a[0], b[i]) for a, b in zip(alone, together, strict=True))

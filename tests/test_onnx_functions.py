@@ -48,22 +48,19 @@ def mix_proto(config: MoIConfig, opset: int, dtype: torch.dtype) -> Any:
 
 
 def run_mix(of: Any, case: Case, dtype: torch.dtype = torch.float32) -> Mixture:
-    inputs = case.inputs(dtype)._asdict()
-    feed = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in inputs.items()}
-    return Mixture(*(torch.from_numpy(array) for array in of.run(None, feed)))
+    return Mixture(*(torch.from_numpy(array) for array in of.run(None, feed(case, dtype))))
+
+
+def feed(case: Case, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
+    """The inputs of moi::MixInputs."""
+    inputs = case.inputs(dtype)
+    named = {"logits": inputs.logits, "token": inputs.token, **inputs.rows._asdict()}
+    return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in named.items()}
 
 
 def reference(case: Case, dtype: torch.dtype = torch.float32) -> Mixture:
     inputs = case.inputs(dtype)
-    return mix(
-        inputs.logits,
-        inputs.token,
-        case.config,
-        beta=inputs.beta,
-        temperature=inputs.temperature,
-        policy=inputs.policy,
-        implementation="reference",
-    )
+    return mix(inputs.logits, inputs.token, case.config, **inputs.rows._asdict(), implementation="reference")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -134,8 +131,7 @@ def test_nodes_name_their_plugin_and_carry_a_body() -> None:
 def test_the_onnx_reference_evaluator_agrees() -> None:
     case = CASES[4]
     proto = ir.to_proto(mix_inputs_model(case.config, case.vocab))
-    feed = {name: tensor.numpy() for name, tensor in case.inputs()._asdict().items()}
-    outputs = onnx.reference.ReferenceEvaluator(proto).run(None, feed)
+    outputs = onnx.reference.ReferenceEvaluator(proto).run(None, feed(case))
     weights = torch.from_numpy(np.asarray(outputs[1]))
     torch.testing.assert_close(weights, reference(case).weights, atol=4e-6, rtol=0)
 

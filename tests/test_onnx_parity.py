@@ -88,30 +88,30 @@ def _over_the_vocabulary(patch: pytest.MonkeyPatch) -> None:
 
 
 def _more_beta(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ops, "policy_weights", lambda policy, p, h, beta: _weights(policy, p, h, beta + 0.02))
+    patch.setattr(ops, "policy_weights", lambda policy, parameters, p, h: _weights(policy, parameters + 0.02, p, h))
 
 
 def _no_slot_0(patch: pytest.MonkeyPatch) -> None:
-    def weights(policy: Any, p: Any, h: Any, beta: Any) -> Any:
-        own, others = _weights(policy, p, h, beta).split([1, p.shape[1]], 1)
+    def weights(policy: Any, parameters: Any, p: Any, h: Any) -> Any:
+        own, others = _weights(policy, parameters, p, h).split([1, p.shape[1]], 1)
         return torch.cat([torch.where(policy[:, None] == 0, own, 0.0), others], 1)
 
     patch.setattr(ops, "policy_weights", weights)
 
 
 def _a_candidate_fewer(patch: pytest.MonkeyPatch) -> None:
-    def weights(policy: Any, p: Any, h: Any, beta: Any) -> Any:
+    def weights(policy: Any, parameters: Any, p: Any, h: Any) -> Any:
         fewer = p[:, :-1] / p[:, :-1].sum(-1, keepdim=True)
         h = -(fewer * torch.log(fewer.clamp(min=1e-30))).sum(-1) / math.log(fewer.shape[1])
-        return _weights(policy, torch.cat([fewer, torch.zeros_like(p[:, :1])], 1), h, beta)
+        return _weights(policy, parameters, torch.cat([fewer, torch.zeros_like(p[:, :1])], 1), h)
 
     patch.setattr(ops, "policy_weights", weights)
 
 
 def _the_neighbours(patch: pytest.MonkeyPatch) -> None:
     class Neighbours(ops.MixInputs):
-        def forward(self, logits: Any, token: Any, beta: Any, temperature: Any, policy: Any) -> Any:
-            ids, weights, h = super().forward(logits, token, beta, temperature, policy)
+        def forward(self, logits: Any, token: Any, policy: Any, parameters: Any, temperature: Any) -> Any:
+            ids, weights, h = super().forward(logits, token, policy, parameters, temperature)
             return torch.cat([ids[1:], ids[:1]]), torch.cat([weights[1:], weights[:1]]), h
 
     patch.setattr(functions, "MixInputs", Neighbours)

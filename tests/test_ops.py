@@ -13,7 +13,8 @@ CONFIG = moi.MoIConfig(top_k=4)
 
 
 def mix_arguments():
-    return (torch.randn(3, 10), torch.tensor([0, 1, 2]), torch.ones(3), torch.ones(3), torch.ones(3, dtype=torch.int32))
+    rows = moi.RowParams.of([moi.MoIConfig()] * 3, [1.0] * 3)
+    return (torch.randn(3, 10), torch.tensor([0, 1, 2]), *rows)
 
 
 class Step(torch.nn.Module):

@@ -46,15 +46,3 @@ def test_importing_the_op_imports_no_host_and_no_kernel_language():
 def test_the_command_is_installed():
     names = {point.name: point.value for point in entry_points(group="console_scripts")}
     assert names.get("moi") == "moi.cli:main"
-
-
-def test_dependencies_point_one_way():
-    """moi <- plugins, export <- engines <- benchmarks."""
-    level = {"src": 0, "plugins": 1, "export": 1, "engines": 2, "benchmarks": 3}
-    package = {p.parent.name: s for s in SHELVES for p in (ROOT / s).glob("*/__init__.py")}
-    for name, shelf in package.items():
-        for file in (ROOT / shelf / name).rglob("*.py"):
-            for other, home in package.items():
-                uses = f"from {other}." in (text := file.read_text()) or f"from {other} import" in text
-                up = level[home] > level[shelf] or (level[home] == level[shelf] and other != name)
-                assert not (uses and up), f"{file.relative_to(ROOT)} imports {other}"

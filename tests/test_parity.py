@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from moi import Mixture, MoIConfig, policy_code
+from moi import Mixture, MoIConfig, RowParams, policy_code
 from moi.mixture import normalised_entropy, policy_weights, softmax
 from moi.testing import Inputs, oracle_embed, oracle_mix
 from moi_engines import SamplingParams, embedded_model
@@ -53,7 +53,7 @@ def test_the_reference_is_the_loop_without_a_cache(
     """The whole prefix anew at each step, in float64, mixed by the restatement of the op."""
     cases = make_cases(name=f"{architecture} loop", steps=12)
     shared = MoIConfig.preset(preset)
-    moi = [replace(shared, policy=each.policy, beta=each.beta) for each in cases.moi]
+    moi = [shared.replace(policy=each.policy, **dict(each.parameters)) for each in cases.moi]
     model = random_model(architecture)
     decoder = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float64).eval()
     table = decoder.get_input_embeddings()
@@ -69,13 +69,8 @@ def test_the_reference_is_the_loop_without_a_cache(
         if step.drift <= FLOAT32.margin / 2:
             compared += 1
             torch.testing.assert_close(step.logits, logits[0], atol=1e-3, rtol=0)
-        given = Inputs(
-            logits.float(),
-            torch.tensor([step.event.token_id]),
-            torch.tensor([moi[row].beta]),
-            torch.tensor([cases.sampling[row].temperature]),
-            torch.tensor([policy_code(moi[row].policy)]),
-        )
+        settings = RowParams.of([moi[row]], [cases.sampling[row].temperature])
+        given = Inputs(logits.float(), torch.tensor([step.event.token_id]), settings)
         mixture = oracle_mix(given, moi[row])
         x[row] = torch.cat([x[row], oracle_embed(mixture, every_row)[None]], 1)
     assert compared > len(steps) / 2
@@ -97,17 +92,17 @@ class Mutant(TorchEngine):
         if self.mistake == "temperature ignored by the prior":
             tau = torch.ones_like(tau)
         p = softmax((z - z[:, :1]) / tau)
-        h, beta = normalised_entropy(p, config.top_k), settings.beta
+        h, parameters = normalised_entropy(p, config.top_k), settings.moi.parameters
         if self.mistake == "entropy over ln V":
             h = h * math.log(config.top_k) / math.log(logits.shape[1])
         if self.mistake == "K - 1 candidates":
             p = softmax((z - z[:, :1]).masked_fill(torch.arange(config.top_k) == config.top_k - 1, -torch.inf) / tau)
             h = normalised_entropy(p, config.top_k - 1)
         if self.mistake == "beta + 1.02":
-            beta = beta + 0.02
-        weights = policy_weights(settings.policy, p, h, beta)
+            parameters = parameters + 0.02
+        weights = policy_weights(settings.moi.policy, parameters, p, h)
         if self.mistake == "slot 0 dropped":
-            weights[:, 0] = torch.where(settings.policy == policy_code("token"), weights[:, 0], 0.0)
+            weights[:, 0] = torch.where(settings.moi.policy == policy_code("token"), weights[:, 0], 0.0)
         return token, self._moved(Mixture(right.ids, weights, h))
 
     def _moved(self, mixture: Mixture) -> Mixture:

@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from moi_sglang.history import Records, RequestState, float32_bits
+from moi import MoIConfig
+from moi_sglang.history import Records, RequestState
 from moi_sglang.settings import RequestSettings
 from moi_sglang.thinking import Marks
 
@@ -18,7 +19,7 @@ WIDTH = 44
 def test_rows_are_those_that_were_sampled_for_the_request(seed: int) -> None:
     """In batches where its place changes, asked for in between, over several growths."""
     rng, generator = random.Random(seed), np.random.default_rng(seed)
-    state, kept = RequestState(RequestSettings("moi", 1.0), Marks()), []
+    state, kept = RequestState(RequestSettings(MoIConfig()), Marks()), []
     assert len(state.rows(0, 10)) == 0
     for _ in range(rng.choice([1, 63, 64, 65, 128, 300])):
         batch = generator.integers(0, 1 << 30, (rng.randrange(1, 5), WIDTH), np.int32)
@@ -35,4 +36,5 @@ def test_rows_are_those_that_were_sampled_for_the_request(seed: int) -> None:
 
 
 def test_a_beta_beyond_float32_is_infinite() -> None:
-    assert np.int32(float32_bits(1e300)).view(np.float32) == np.inf
+    settings = RequestState(RequestSettings(MoIConfig(beta=1e300)), Marks()).settings_after([], [])
+    assert np.int32(settings.parameters[0]).view(np.float32) == np.inf

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moi import MoIConfig
 from moi_sglang.history import RequestState
 from moi_sglang.settings import THINK_END, RequestSettings
 from moi_sglang.tables import NO_GATE
@@ -21,7 +22,7 @@ TOKENS = st.lists(st.integers(0, 9), max_size=40)
 
 def policies(marks: Marks, prompt: list[int], output: list[int]) -> list[int]:
     """Of the slot after the prompt and after each generated token, as the tables have it step by step."""
-    first = RequestState(RequestSettings("moi", 1.0), marks).settings_after(prompt, [])
+    first = RequestState(RequestSettings(MoIConfig()), marks).settings_after(prompt, [])
     policy, after = first.policy, [first.policy]
     for token in output:
         policy = first.resumes if token == first.reopens else 0 if token == first.gate else policy
@@ -33,7 +34,7 @@ def policies(marks: Marks, prompt: list[int], output: list[int]) -> list[int]:
 def test_a_request_that_is_prefilled_again_decodes_as_if_it_had_run_on(
     prompt: list[int], output: list[int], marks: Marks
 ) -> None:
-    state = RequestState(RequestSettings("moi", 1.0), marks)
+    state = RequestState(RequestSettings(MoIConfig()), marks)
     again = [state.settings_after(array("q", prompt), output[:count]).policy for count in range(len(output) + 1)]
     assert again == policies(marks, prompt, output)
     relevant = [token for token in prompt + output if token in {marks.start, marks.end}]
@@ -52,7 +53,7 @@ def test_a_request_that_is_prefilled_again_decodes_as_if_it_had_run_on(
     ],
 )
 def test_the_last_mark_of_the_prompt_counts(prompt: list[int], mixed: bool) -> None:
-    state = RequestState(RequestSettings("moi", 1.0), Marks(END, START))
+    state = RequestState(RequestSettings(MoIConfig()), Marks(END, START))
     assert state.settings_after(prompt, []).policy == int(mixed)
 
 
@@ -83,14 +84,14 @@ def test_the_marks_of_a_request(
     until: Any, words: dict[str, int], marks: Marks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moi_sglang.thinking._texts", lambda scheduler: ("<think>", "</think>"))
-    settings = RequestSettings("moi", 1.0, until)
+    settings = RequestSettings(MoIConfig(), until)
     assert Thinking().marks(settings, scheduler(Words(**words))) == marks
-    assert Thinking().marks(RequestSettings("token", 1.0, until), scheduler(None)) == Marks()
+    assert Thinking().marks(RequestSettings(MoIConfig("token"), until), scheduler(None)) == Marks()
 
 
 def test_an_end_of_several_tokens_or_no_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moi_sglang.thinking._texts", lambda scheduler: ("<think>", "</think>"))
-    settings = RequestSettings("moi", 1.0, THINK_END)
+    settings = RequestSettings(MoIConfig(), THINK_END)
     for tokenizer, ids in ((Words(), None), (None, None), (Words(), [4, 5])):
         with pytest.raises(ValueError, match="needs a model whose thinking ends with one token"):
             Thinking().marks(settings, scheduler(tokenizer, ids))

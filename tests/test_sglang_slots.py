@@ -39,7 +39,7 @@ class Step:
         self.temperature = torch.tensor([0.6, 1.0, 1.3, 0.9, 1.0], device=DEVICE)
         tables = Tables.allocate(SLOTS, config.top_k, DEVICE)
         tables.policy[self.at] = torch.tensor(POLICY, dtype=torch.int32, device=DEVICE)
-        tables.beta[self.at] = torch.tensor(BETA, device=DEVICE)
+        tables.parameters[self.at, 0] = torch.tensor(BETA, device=DEVICE)
         gates = torch.tensor([GATE, NO_GATE, NO_GATE, 7, GATE], dtype=torch.int32, device=DEVICE)
         tables.gate[self.at] = gates
         # The second row is closed and samples what reopens it; the third is open and does so, too.
@@ -56,9 +56,8 @@ class Step:
 
     def expected(self) -> moi.Mixture:
         tables = self.slots.tables
-        beta, policy = tables.beta[self.at], tables.policy[self.at]
-        token, temperature = self.token.long(), self.temperature
-        return moi.mix(self.logits, token, self.config, beta=beta, temperature=temperature, policy=policy)
+        rows = moi.RowParams(tables.policy[self.at], tables.parameters[self.at], self.temperature)
+        return moi.mix(self.logits, self.token.long(), self.config, **rows._asdict())
 
 
 @pytest.fixture(params=VARIANTS, ids=lambda variant: variant.__name__)

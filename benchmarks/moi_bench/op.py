@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from moi import Mixture, MoIConfig, mixture
+from moi import Mixture, MoIConfig, RowParams, mixture, policy_code
 from moi.kernels import IMPLEMENTATIONS, Implementation
+from moi.rows import parameter_count
 from moi.testing import TOLERANCES, Inputs, assert_close
 from moi_bench.rows import Row, dumps, environment, prepare, table, write
 from moi_bench.timer import Call, copy_bandwidth, launches, measure
@@ -211,9 +212,10 @@ def _inputs(case: OpCase, device: torch.device) -> tuple[list[Inputs], Tensor]:
     for _ in range(min(sets, MOST_SETS)):
         logits = torch.randn(case.rows, case.vocab, device=device, generator=generator).mul_(3).to(dtype)
         token = logits.argmax(-1)
-        beta = 0.25 * (1 + row % 4)
-        temperature = 0.5 + 0.1 * (row % 6)
-        inputs.append(Inputs(logits, token, beta, temperature, torch.ones_like(row, dtype=torch.int32)))
+        parameters = torch.zeros(case.rows, parameter_count(), device=device)
+        parameters[:, 0] = 0.25 * (1 + row % 4)
+        moi = torch.full_like(row, policy_code("moi"), dtype=torch.int32)
+        inputs.append(Inputs(logits, token, RowParams(moi, parameters, 0.5 + 0.1 * (row % 6))))
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
     return inputs, torch.randn(case.vocab, case.width, device=device, generator=generator).to(kind)
 

@@ -185,7 +185,7 @@ def check(url: str, model: Path) -> None:
 
 def _answer(url: str, prompt: Any, config: MoIConfig) -> Output:
     """Twelve greedy tokens, with their entropies and interventions."""
-    moi = {"policy": config.policy, "beta": config.beta, "per_token": True}
+    moi = {"policy": config.policy, **dict(config.parameters), "per_token": True}
     params = {"temperature": 0, "max_new_tokens": 12, "ignore_eos": True, "custom_params": {"moi": moi}}
     found = post(f"{url}/generate", {"input_ids": prompt, "sampling_params": params})
     told = found["meta_info"]["moi"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from moi import MoIConfig
 from moi_bench.rows import Row, environment, version
 from moi_bench.timer import Timing, summarise
 
@@ -48,7 +49,7 @@ class HostStep:
         self.runtime.pool_allocated(None, self.runner)
         tables = self.runtime.slots.tables
         tables.policy.fill_(1)
-        tables.beta.fill_(1)
+        tables.parameters.fill_(1)
         slots = torch.arange(1, batch + 1, device=device)
         self.logits = torch.randn(batch, vocab, device=device)
         self.tokens = self.logits.argmax(-1)
@@ -138,4 +139,4 @@ def _request() -> Any:
     from moi_sglang.settings import RequestSettings
     from moi_sglang.thinking import Marks
 
-    return SimpleNamespace(moi=RequestState(RequestSettings("moi", 1.0), Marks()), customized_info=None)
+    return SimpleNamespace(moi=RequestState(RequestSettings(MoIConfig()), Marks()), customized_info=None)

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from moi import MoIConfig, policy_code
+from moi import MoIConfig
+from moi.rows import Layout, encode
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_tokenizer
 from moi_engines.onnx_session import Batch, Output, StepSession, choose_provider
@@ -60,7 +61,7 @@ class ONNXEngine(RowEngine):
         _check_settings(row.moi, self.manifest)
 
     def _decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
-        batch = Batch(self.session, [row.prompt for row in rows], _settings(rows))
+        batch = Batch(self.session, [row.prompt for row in rows], _settings(rows, self.manifest.policies))
         while True:
             noise = np.array([next(row.noise, 0.0) for row in rows], np.float32)
             chosen = self._decided(batch, batch.step(noise), rows, noise)
@@ -97,20 +98,21 @@ def _check_settings(config: MoIConfig, manifest: Manifest) -> None:
         raise ValueError(
             f"policy={config.policy!r} is not allowed; this graph was exported without mixing: use 'token'"
         )
+    encode([config], manifest.policies)
     for key in ("top_k", "entropy", "prior") if manifest.mixing else ():
         value, fixed = getattr(config, key), getattr(manifest, key)
         if value != fixed:
             raise ValueError(f"{key}={value!r} is not allowed; this graph was exported with {key}={fixed!r}")
 
 
-def _settings(rows: list[Row]) -> dict[str, Any]:
-    """Inputs of the graph, [B] each, that stay the same from step to step."""
-    sampling, moi = [row.sampling for row in rows], [row.moi for row in rows]
+def _settings(rows: list[Row], layout: Layout) -> dict[str, Any]:
+    """Inputs of the graph, [B] each but for parameters [B,P], that stay the same from step to step."""
+    sampling, (codes, values) = [row.sampling for row in rows], encode([row.moi for row in rows], layout)
     return {
         "temperature": np.array([params.temperature for params in sampling], np.float32),
         "top_k": np.array([params.top_k for params in sampling], np.int64),
         "top_p": np.array([params.top_p for params in sampling], np.float32),
         "min_p": np.array([params.min_p for params in sampling], np.float32),
-        "beta": np.array([config.beta for config in moi], np.float32),
-        "policy": np.array([policy_code(config.policy) for config in moi], np.int32),
+        "policy": np.array(codes, np.int32),
+        "parameters": np.array(values, np.float32),
     }

@@ -76,7 +76,7 @@ class StepSession:
 class Batch:
     """Rows being decoded together: their cache, settings and next mixtures, all on the device.
 
-    prompts   token ids row by row; settings: arrays [B] by input name, but for the noise
+    prompts   token ids row by row; settings: arrays [B] or [B,P] by input name, but for the noise
     """
 
     def __init__(self, session: StepSession, prompts: list[list[int]], settings: Mapping[str, Array]) -> None:

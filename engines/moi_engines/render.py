@@ -55,7 +55,11 @@ def colour(entropy: float) -> str:
 
 
 def _title(config: MoIConfig) -> str:
-    return f"{config.policy} (beta {config.beta:g}, K {config.top_k})" if config.policy == "moi" else config.policy
+    """The policy with its parameters; K where it matters."""
+    if config.policy == "token":
+        return config.policy
+    values = ", ".join([*(f"{name} {value:g}" for name, value in config.parameters), f"K {config.top_k}"])
+    return f"{config.policy} ({values})"
 
 
 def _legend() -> Text:

@@ -114,7 +114,7 @@ class SGLangEngine(RowEngine):
             seen[row.index] = len(entropy)
 
     def _settings(self, row: Row) -> dict[str, Any]:
-        return {"policy": row.moi.policy, "beta": row.moi.beta, "per_token": True}
+        return {"policy": row.moi.policy, **dict(row.moi.parameters), "per_token": True}
 
     def _report(self, chunk: dict[str, Any]) -> tuple[list[float], list[float]]:
         """Entropy and intervention of each token so far."""

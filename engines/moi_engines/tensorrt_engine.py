@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from moi import MoIConfig, policy_codes
+from moi import MoIConfig
+from moi.rows import Layout, encode
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_tokenizer
 from moi_engines.protocol import TokenEvent
@@ -68,7 +69,7 @@ class TensorRTEngine(RowEngine):
 
     def _decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
         prompts = [row.prompt for row in rows]
-        batch = Batch(self.step, self.manifest, prompts, _settings(rows), self.cuda_graphs)
+        batch = Batch(self.step, self.manifest, prompts, _settings(rows, self.manifest.policies), self.cuda_graphs)
         while True:
             noise = [next(row.noise, 0.0) for row in rows]
             out = self._decided(batch, batch.step(noise), rows, noise)
@@ -121,20 +122,21 @@ def _check_settings(config: MoIConfig, manifest: Manifest) -> None:
         raise ValueError(
             f"policy={config.policy!r} is not allowed; this engine was exported without mixing: use 'token'"
         )
+    encode([config], manifest.policies)
     for key in ("top_k", "entropy", "prior") if manifest.mixing else ():
         value, fixed = getattr(config, key), getattr(manifest, key)
         if value != fixed:
             raise ValueError(f"{key}={value!r} is not allowed; this engine was exported with {key}={fixed!r}")
 
 
-def _settings(rows: list[Row]) -> dict[str, torch.Tensor]:
-    """Inputs of the step, [B] each, that stay the same from step to step."""
-    sampling, moi = [row.sampling for row in rows], [row.moi for row in rows]
+def _settings(rows: list[Row], layout: Layout) -> dict[str, torch.Tensor]:
+    """Inputs of the step, [B] each but for parameters [B,P], that stay the same from step to step."""
+    sampling, (codes, values) = [row.sampling for row in rows], encode([row.moi for row in rows], layout)
     return {
         "temperature": torch.tensor([params.temperature for params in sampling], dtype=torch.float32),
         "top_k": torch.tensor([params.top_k for params in sampling], dtype=torch.int64),
         "top_p": torch.tensor([params.top_p for params in sampling], dtype=torch.float32),
         "min_p": torch.tensor([params.min_p for params in sampling], dtype=torch.float32),
-        "beta": torch.tensor([config.beta for config in moi], dtype=torch.float32),
-        "policy": policy_codes([config.policy for config in moi]),
+        "policy": torch.tensor(codes, dtype=torch.int32),
+        "parameters": torch.tensor(values, dtype=torch.float32),
     }

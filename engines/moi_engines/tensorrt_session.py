@@ -37,7 +37,7 @@ class Output(NamedTuple):
 class Batch:
     """Rows with their cache, settings and next mixtures.
 
-    settings     tensors [B] by input name, but for the noise
+    settings     tensors [B] or [B,P] by input name, but for the noise
     cuda_graphs  record the first decode step and replay it: addresses and shapes stay the same
     """
 

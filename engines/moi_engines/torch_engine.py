@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from moi import Mixture, embed, mix, policy_codes
+from moi import Mixture, RowParams, embed, mix
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_checkpoint
 from moi_engines.protocol import TokenEvent
@@ -27,11 +27,10 @@ class _Settings(NamedTuple):
     """Per-row settings of a batch on the device."""
 
     sampling: SamplingTensors
-    beta: Tensor
-    policy: Tensor
+    moi: RowParams
 
     def select(self, rows: Tensor) -> _Settings:
-        return _Settings(self.sampling.select(rows), self.beta[rows], self.policy[rows])
+        return _Settings(self.sampling.select(rows), self.moi.select(rows))
 
 
 class _Place(NamedTuple):
@@ -151,9 +150,7 @@ class TorchEngine(RowEngine):
             logits.float(),
             token,
             rows[0].moi,
-            beta=settings.beta,
-            temperature=settings.sampling.temperature,
-            policy=settings.policy,
+            **settings.moi._asdict(),
             implementation=self.implementation,
         )
         return token, mixture
@@ -176,8 +173,7 @@ class TorchEngine(RowEngine):
     def _settings(self, rows: list[Row]) -> _Settings:
         return _Settings(
             SamplingTensors.of([row.sampling for row in rows], self.limits.vocab, self.device),
-            torch.tensor([row.moi.beta for row in rows], device=self.device),
-            policy_codes([row.moi.policy for row in rows], self.device),
+            RowParams.of([row.moi for row in rows], [row.sampling.temperature for row in rows], self.device),
         )
 
 

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+from moi.rows import policy_layout
 from moi_onnx.architectures import cache_shape
 from moi_onnx.folder import check_target, whole_folder
 from moi_onnx.functions import PLUGIN
@@ -118,6 +119,7 @@ def _manifest(checkpoint: Decoder, options: ExportOptions, draft: Path) -> Manif
         top_k=options.moi.top_k,
         entropy=options.moi.entropy,
         prior=options.moi.prior,
+        policies={name: list(parameters) for name, parameters in policy_layout().items()},
         candidates=options.candidates,
         vocab=limits.vocab,
         max_length=options.max_length if static else None,

@@ -12,7 +12,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from moi import MoIConfig
+from moi import MoIConfig, RowParams
 from moi_onnx.exporter import to_onnx
 from moi_onnx.ops import MixEmbed, MixInputs
 
@@ -23,7 +23,7 @@ PLUGIN: dict[str, Any] = {"plugin_namespace": "moi", "plugin_version": "1"}
 Functions = Literal["keep", "inline"]
 Attributes = Mapping[str, Any]  # int or str
 
-_MIX_INPUTS = ["logits", "token", "beta", "temperature", "policy"]
+_MIX_INPUTS = ["logits", "token", *RowParams._fields]
 _MIX_OUTPUTS = ["mix_ids", "mix_weights", "entropy"]
 _EMBED_INPUTS = ["mix_ids", "mix_weights", "table"]
 
@@ -53,7 +53,7 @@ def mix_inputs_model(
     dtype: torch.dtype = torch.float32,
     functions: Functions = "keep",
 ) -> ir.Model:
-    """The op alone, as a model: (logits, token, beta, temperature, policy) -> (mix_ids, mix_weights, entropy)."""
+    """The op alone, as a model: (logits, token, policy, parameters, temperature) -> (mix_ids, mix_weights, entropy)."""
     model = _mix_inputs_model(config, vocab, opset, dtype)
     if functions == "inline":
         return model
@@ -124,9 +124,7 @@ def _mix_inputs_model(config: MoIConfig, vocab: int | None, opset: int, dtype: t
     example = (
         torch.zeros(rows, vocab or max(config.top_k + 7, 50), dtype=dtype),
         torch.zeros(rows, dtype=torch.int64),
-        torch.ones(rows),
-        torch.ones(rows),
-        torch.zeros(rows, dtype=torch.int32),
+        *RowParams.of([config] * rows, [1.0] * rows),
     )
     return _exported(MixInputs(config), example, _MIX_INPUTS, _MIX_OUTPUTS, [logits, *[{0: "batch"}] * 4], opset)
 

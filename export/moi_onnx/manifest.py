@@ -17,7 +17,7 @@ from moi_onnx.options import DTYPES, FUNCTIONS, QUANTIZE, VARIANTS
 MODEL = "model.onnx"
 DATA = "model.onnx.data"
 CONFIG = "moi_config.json"
-FORMAT = 1
+FORMAT = 2  # 1: an input beta instead of parameters
 NOISE = "float32 uniform in [0,1); token = inverse CDF over candidates ordered by (logit desc, id asc)"
 CACHE_LAYOUT = "[batch, heads, positions, width]"
 
@@ -33,6 +33,7 @@ class Manifest:
     """Contents of moi_config.json.
 
     top_k, entropy, prior  of the mixture, fixed in the graph; mixing is False for a graph without it
+    policies               that the graph knows, in the order of their codes, each with its parameters in theirs
     candidates             of the sampler inside the graph
     max_length             positions of the static cache; None for the concat variant
     positions              most positions of a row: max_length, or what the model was made for (None: unknown)
@@ -51,6 +52,7 @@ class Manifest:
     top_k: _Count
     entropy: Annotated[str, _one_of(ENTROPIES)]
     prior: Annotated[str, _one_of(PRIORS)]
+    policies: dict[str, list[str]]
     candidates: _Count
     vocab: _Count
     max_length: _Count | None

@@ -19,16 +19,16 @@ _FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 class MixInputs(nn.Module):
-    """`moi.mix` with K, entropy and prior of `config`; its beta and policy come row by row."""
+    """`moi.mix` with K, entropy and prior of `config`; policies and their parameters come row by row."""
 
     def __init__(self, config: MoIConfig) -> None:
         super().__init__()
         self.config = config
 
     def forward(
-        self, logits: Tensor, token: Tensor, beta: Tensor, temperature: Tensor, policy: Tensor
+        self, logits: Tensor, token: Tensor, policy: Tensor, parameters: Tensor, temperature: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """logits [B,V] of any float type, token int64 [B], beta and temperature float32 [B], policy int32 [B].
+        """logits [B,V] of any float type, token int64 [B]; the rest as `moi.RowParams`.
 
         Returns ids int32 [B,S], weights float32 [B,S], entropy float32 [B].
         """
@@ -42,9 +42,9 @@ class MixInputs(nn.Module):
         peak = torch.where(empty, 0.0, peak)
         scaled = (top - peak) / tau[:, None]
         h = entropy(scaled if self.config.entropy == "support" else (z - peak) / tau[:, None])
-        rows = torch.where(empty[:, 0], 0, policy)
+        policy = torch.where(empty[:, 0], 0, policy)
         ids = torch.cat([token[:, None], candidates], 1).int()
-        return ids, policy_weights(rows, softmax(scaled), h, beta), h
+        return ids, policy_weights(policy, parameters, softmax(scaled), h), h
 
 
 class MixEmbed(nn.Module):

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moi import Mixture
+from moi import Mixture, RowParams
 from moi_onnx.architectures import layer_kinds, masks_as_taken, output_logits
 from moi_onnx.caches import ConcatCache, Pair, StaticCache, present_columns, visible
 from moi_onnx.functions import PLUGIN, mix_attributes
 from moi_onnx.options import ExportOptions
 from moi_onnx.sampling import SampleToken
 
-SETTINGS = ("noise", "temperature", "top_k", "top_p", "min_p", "beta", "policy")
+SETTINGS = ("noise", "temperature", "top_k", "top_p", "min_p", "policy", "parameters")
 RESULTS = ("token", "decided", "next_mix_ids", "next_mix_weights", "entropy", "intervention", "logits")
 
 
@@ -59,23 +59,24 @@ class Step(nn.Module):
         return hidden
 
     def choose(self, hidden: Tensor, settings: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """RESULTS from the last hidden states [B,D] and SETTINGS, each [B]."""
-        noise, temperature, top_k, top_p, min_p, beta, policy = settings
+        """RESULTS from the last hidden states [B,D] and SETTINGS, each [B] but for parameters [B,P]."""
+        noise, temperature, top_k, top_p, min_p, policy, parameters = settings
         logits = output_logits(self.model, hidden)
         token, decided = self.sampler(logits, noise, temperature, top_k, top_p, min_p)
-        mixture = self._mix(logits, token, beta, temperature, policy)
+        mixture = self._mix(logits, token, RowParams(policy, parameters, temperature))
         ids, weights = mixture.ids[:, None, :], mixture.weights[:, None, :]
         return token, decided, ids, weights, mixture.entropy, mixture.intervention, logits
 
-    def _mix(self, logits: Tensor, token: Tensor, beta: Tensor, temperature: Tensor, policy: Tensor) -> Mixture:
+    def _mix(self, logits: Tensor, token: Tensor, settings: RowParams) -> Mixture:
         rows = logits.shape[0]
         if not self.options.mixing:
-            zero = (temperature + beta + policy) * 0  # the inputs stay, whatever the graph makes of them
+            # The inputs stay, whatever the graph makes of them.
+            zero = (settings.temperature + settings.parameters[:, 0] + settings.policy) * 0
             return Mixture(token[:, None].int(), torch.ones_like(zero)[:, None], zero)
         slots = self.options.moi.top_k + 1
         ids, weights, entropy = torch.onnx.ops.symbolic_multi_out(
             "moi::MixInputs",
-            (logits, token, beta, temperature, policy),
+            (logits, token, *settings),
             mix_attributes(self.options.moi),
             dtypes=(torch.int32, torch.float32, torch.float32),
             shapes=((rows, slots), (rows, slots), (rows,)),

@@ -56,13 +56,13 @@ class Batches:
     def _extend(self, forward_batch: Any, batch: Any) -> Replay | None:
         """Settings of every slot that (re)starts here; what to replay of requests that were retracted."""
         tables = self._runtime.slots.tables
-        settings, at, rows, base = [], [], [], 0
+        settings, at, rows, base, width = [], [], [], 0, tables.parameters.shape[1]
         for req, start, length in zip(batch.reqs, batch.prefix_lens, batch.extend_lens, strict=True):
             state = state_of(req)
             if state is None:
-                settings.append(SlotSettings())
+                settings.append(SlotSettings().words(width))
             else:
-                settings.append(state.settings_after(req.origin_input_ids, req.output_ids))
+                settings.append(state.settings_after(req.origin_input_ids, req.output_ids).words(width))
                 self._runtime.watch(req.rid, state.marks.gated)
                 places, again = _again(req, start, length)
                 at.append(places + base)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from moi import PRESETS, MoIConfig
-from moi.config import ENTROPIES, PRIORS
-from moi.policies import policy_names
+from moi.config import ENTROPIES, PRIORS, parse_assignments
+from moi.policies.registry import BUILT_IN
 from moi_sglang.settings import THINK_END, ServerSettings, Until
 
 _FIELD = "_moi_settings"  # SGLang pickles underscore attributes of ServerArgs to its processes
@@ -29,13 +29,15 @@ def _until(text: str) -> Until:
 
 FLAGS = (
     Flag("preset", str, f"K, entropy and prior of all requests: {', '.join(PRESETS)}"),
-    Flag("policy", str, f"of requests that say nothing: {', '.join(policy_names())}"),
-    Flag("beta", float, "of requests that say nothing; larger is closer to plain decoding"),
+    # Other packages stay unimported on a server that does not mix.
+    Flag("policy", str, f"of requests that say nothing: {', '.join(BUILT_IN)}, or one that a package brings"),
+    Flag("beta", float, "short for --moi-param beta=B; larger is closer to plain decoding"),
     Flag("top_k", int, "candidates in a mixture, over the preset's"),
     Flag("entropy", str, f"over the preset's: {', '.join(ENTROPIES)}"),
     Flag("prior", str, f"over the preset's: {', '.join(PRIORS)}"),
     Flag("until", _until, f"mix up to this token id, or {THINK_END!r}: up to the end of thinking"),
 )
+PARAM = "moi_param"  # --moi-param name=value, moi_param={"name": value} in Python, MOI_PARAM_NAME=value outside
 SWITCHES = {
     "enable_moi": "Decode with Mixture of Inputs.",
     "moi_allow_untested": "Start on an SGLang version that the plugin was not tested with.",
@@ -51,6 +53,8 @@ def add_cli_args(result: Any, parser: argparse.ArgumentParser) -> None:
     for flag in FLAGS:
         option = f"--moi-{flag.name.replace('_', '-')}"
         group.add_argument(option, type=flag.parse, default=None, help=flag.help.replace("%", "%%"))
+    text = "a parameter of the policy, of requests that say nothing; may be given several times"
+    group.add_argument("--moi-param", action="append", default=[], metavar="NAME=VALUE", help=text)
 
 
 def from_cli_args(result: Any, cls: type, args: argparse.Namespace) -> None:
@@ -60,7 +64,7 @@ def from_cli_args(result: Any, cls: type, args: argparse.Namespace) -> None:
 
 def engine_server_args(original: Callable[..., Any]) -> Callable[..., Any]:
     """Engine.server_args_class that takes the plugin's keywords too."""
-    known = {*SWITCHES, *(f"moi_{flag.name}" for flag in FLAGS)}
+    known = {*SWITCHES, PARAM, *(f"moi_{flag.name}" for flag in FLAGS)}
 
     def build(**kwargs: Any) -> Any:
         server_args = original(**{key: value for key, value in kwargs.items() if key not in known})
@@ -87,14 +91,26 @@ def server_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Ser
     """Flags over environment over defaults; None unless MoI is enabled. ValueError for a bad value."""
     if not _switched("enable_moi", given, environ):
         return None
-    values = {flag.name: given.get(f"moi_{flag.name}") for flag in FLAGS}
-    for flag in FLAGS:
-        text = environ.get(f"MOI_{flag.name.upper()}")
-        if values[flag.name] is None and text:
-            values[flag.name] = _parsed(flag, text)
-    until = values.pop("until")
-    moi = MoIConfig.from_dict({key: value for key, value in values.items() if value is not None})
-    return ServerSettings(moi, until, _switched("moi_allow_untested", given, environ))
+    flags = {flag.name: given[f"moi_{flag.name}"] for flag in FLAGS if given.get(f"moi_{flag.name}") is not None}
+    values = {**_environment(environ), **_parameters(given), **flags}
+    until = values.pop("until", None)
+    return ServerSettings(MoIConfig.from_dict(values), until, _switched("moi_allow_untested", given, environ))
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    prefix = f"{PARAM.upper()}_"
+    texts = {key[len(prefix) :].lower(): text for key, text in environ.items() if key.startswith(prefix) and text}
+    named = {flag.name: _parsed(flag, text) for flag in FLAGS if (text := environ.get(f"MOI_{flag.name.upper()}"))}
+    return {**parse_assignments(f"{name}={text}" for name, text in texts.items()), **named}
+
+
+def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of --moi-param, a list of texts, or of moi_param in Python, a dict."""
+    parameters = given.get(PARAM) or {}
+    named = dict(parameters) if isinstance(parameters, Mapping) else parse_assignments(parameters)
+    if "beta" in named and given.get("moi_beta") is not None:
+        raise ValueError("beta is given twice: by --moi-beta and by --moi-param")
+    return named
 
 
 def enabled_by(argv: list[str], environ: Mapping[str, str]) -> bool:

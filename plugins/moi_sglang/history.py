@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from moi.policies import policy_code
+from moi.rows import encode, policy_layout
 from moi_sglang.settings import KEY, RequestSettings
 from moi_sglang.tables import NOT_DUE, SlotSettings
 from moi_sglang.thinking import Marks
@@ -26,13 +26,18 @@ TokenRecord = tuple[float, float, bool, int]
 class RequestState:
     """A request that mixes, or wants its entropies. Lives on SGLang's `Req` as `req.moi`."""
 
-    __slots__ = ("_begins_open", "_length", "_pending", "_rows", "marks", "mixes", "replayed", "settings")
+    __slots__ = (
+        *("_begins_open", "_length", "_parameters", "_pending", "_policy", "_rows"),
+        *("marks", "mixes", "replayed", "settings"),
+    )
 
     def __init__(self, settings: RequestSettings, marks: Marks) -> None:
         self.settings = settings
         self.mixes = settings.mixes
         self.marks = marks
         self.replayed = 0
+        codes, values = encode([settings.moi], policy_layout())
+        self._policy, self._parameters = codes[0], tuple(np.array(values[0], np.float32).view(np.int32).tolist())
         self._begins_open: bool | None = None
         self._pending: list[tuple[Rows, int]] = []
         self._rows: Rows | None = None
@@ -42,9 +47,8 @@ class RequestState:
         """Of its slot, after the tokens of the prompt, which never changes, and those that were generated."""
         if self._begins_open is None:
             self._begins_open = self.marks.open_after(prompt, True)
-        policy, beta = policy_code(self.settings.policy), float32_bits(self.settings.beta)
-        is_open = self.marks.open_after(output, self._begins_open)
-        return SlotSettings(policy if is_open else 0, beta, self.marks.end, self.marks.start, policy)
+        policy = self._policy if self.marks.open_after(output, self._begins_open) else 0
+        return SlotSettings(policy, self.marks.end, self.marks.start, self._policy, self._parameters)
 
     def append(self, rows: Rows, index: int) -> None:
         """Row `index` of a sampled batch [B,W], which is kept until the next copy: cheaper than a copy each step."""
@@ -68,12 +72,6 @@ class RequestState:
         self._rows[self._length : length] = [rows[index] for rows, index in self._pending]
         self._length = length
         self._pending.clear()
-
-
-def float32_bits(value: float) -> int:
-    """As int32; more than float32 holds is as good as infinity."""
-    with np.errstate(over="ignore"):
-        return int(np.float32(value).view(np.int32))
 
 
 def state_of(req: Any) -> RequestState | None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moi import MoIConfig
-from moi.config import check_beta
-from moi.policies import policy_code
+from moi.config import parameter_values
 
 KEY = "moi"  # of custom_params and of meta_info
 THINK_END = "think_end"
-PER_REQUEST = ("policy", "beta", "until", "per_token")
+PER_REQUEST = ("until", "per_token")  # beside the policy and its parameters
 _PER_SERVER = ("top_k", "entropy", "prior", "preset")
 
 Until = str | int | None
@@ -42,19 +41,18 @@ class ServerSettings:
 class RequestSettings:
     """How one request decodes.
 
-    policy, beta  as in `moi.MoIConfig`
+    moi           policy and parameters; K, entropy and prior are the server's
     until         mix up to this token id, or up to the model's end of thinking ("think_end"); None: to the end
     per_token     report entropy and intervention of every token
     """
 
-    policy: str
-    beta: float
+    moi: MoIConfig
     until: Until = None
     per_token: bool = False
 
     @property
     def mixes(self) -> bool:
-        return self.policy != "token"
+        return self.moi.policy != "token"
 
 
 def request_settings(custom_params: Any, server: ServerSettings) -> RequestSettings:
@@ -64,14 +62,15 @@ def request_settings(custom_params: Any, server: ServerSettings) -> RequestSetti
     """
     given = _given(custom_params)
     if given is None:
-        return RequestSettings(server.moi.policy, server.moi.beta, server.until)
+        return RequestSettings(server.moi, server.until)
     policy = given.get("policy", server.moi.policy if server.moi.policy != "token" else "moi")
-    policy_code(policy)
+    known = dict(server.moi.parameters) if policy == server.moi.policy else {}
+    own = {key: value for key, value in given.items() if key not in ("policy", *PER_REQUEST)}
+    moi = server.moi.replace(policy=policy, **parameter_values(policy, {**known, **own}, PER_REQUEST))
     per_token = given.get("per_token", False)
     if not isinstance(per_token, bool):
         raise ValueError(f"per_token={per_token!r} is not allowed; per_token must be true or false")
-    until = check_until(given.get("until", server.until))
-    return RequestSettings(policy, check_beta(given.get("beta", server.moi.beta)), until, per_token)
+    return RequestSettings(moi, check_until(given.get("until", server.until)), per_token)
 
 
 def _given(custom_params: Any) -> Mapping[str, Any] | None:
@@ -88,8 +87,6 @@ def _given(custom_params: Any) -> Mapping[str, Any] | None:
     for key, value in given.items():
         if key in _PER_SERVER:
             raise ValueError(f"moi key {key!r} is a setting of the server; start it with --moi-{key.replace('_', '-')}")
-        if key not in PER_REQUEST:
-            raise ValueError(f"moi key {_shown(key)} is unknown; allowed: {', '.join(PER_REQUEST)}")
         if isinstance(value, (Mapping, Sequence)) and not isinstance(value, str):
             raise ValueError(f"{key}={_shown(value)} is not allowed; {key} must be a single value")
     return given

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from moi import Mixture, MoIConfig
+from moi import Mixture, MoIConfig, RowParams
 from moi.kernels import IMPLEMENTATIONS
 from moi.ops import resolve
 from moi_sglang.tables import NOT_DUE, Tables, ids_of, pack, position_of, weights_of
@@ -68,9 +68,9 @@ class Slots:
     def read(self, slots: Tensor, logits: Tensor, temperature: Tensor) -> Any:
         """What `leave` wants of logits float32 [B,V] and temperature [B] of the requests in `slots` int64 [B]."""
         moi, anything = self._moi, slots  # `leave` puts the token in its place
-        beta, policy = self.tables.beta.index_select(0, slots), self.tables.policy.index_select(0, slots)
-        mixture = self._mix(logits, anything, beta, temperature, policy, moi.top_k, moi.entropy, moi.prior)
-        return Read(policy, mixture)
+        policy, parameters = (each.index_select(0, slots) for each in (self.tables.policy, self.tables.parameters))
+        rows = RowParams(policy, parameters, temperature)
+        return Read(policy, self._mix(logits, anything, rows, moi.top_k, moi.entropy, moi.prior))
 
     def leave(self, slots: Tensor, read: Any, token: Tensor, position: Tensor, gated: bool) -> Tensor:
         """Rows int32 [B,W], which are also written to `tables.mixtures`.

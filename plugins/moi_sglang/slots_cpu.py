@@ -24,14 +24,14 @@ class CPUSlots(Slots):
         super().__init__(tables, moi, mixed)
         self._bits = tables.mixtures.numpy()
         self._gates = tables.gate.numpy(), tables.reopens.numpy(), tables.resumes.numpy()
-        self._policy, self._beta = tables.policy.numpy(), tables.beta.numpy()
+        self._policy, self._parameters = tables.policy.numpy(), tables.parameters.numpy()
         self._floats = self._bits.view(np.float32)
 
     def read(self, slots: Tensor, logits: Tensor, temperature: Tensor) -> Any:
         moi, bits = self._moi, np.empty((len(slots), self._bits.shape[1]), np.int32)
         policies = slots_loops.read(
             *(array_of(logits.float()).view(np.int32), temperature.numpy(), slots.numpy()),
-            *(self._beta, self._policy, *variant(logits.shape[1], moi.top_k, moi.entropy, moi.prior)),
+            *(self._policy, self._parameters, *variant(logits.shape[1], moi.top_k, moi.entropy, moi.prior)),
             *(bits, bits.view(np.float32)),
         )
         return policies, bits

@@ -4,8 +4,8 @@ A row of `mixtures`, int32, is what the sampler leaves for the next embedding:
 
     ids [S] | weights [S], float32 bits | position where it is due, -1: none | entropy, float32 bits
 
-Dims: R request slots, S = K + 1, W = 2 S + 2. Slot 0 of the ids is the sampled token. Rows are zeroed,
-then position -1: a slot that nothing was written to decodes plainly, as do SGLang's padding rows (slot 0).
+Dims: R request slots, S = K + 1, W = 2 S + 2, P parameters as in `moi.RowParams`. Slot 0 of the ids is the sampled
+token. Rows are zeroed, then position -1: a slot that nothing was written to decodes plainly, as does padding (slot 0).
 """
 
 from __future__ import annotations
@@ -17,35 +17,41 @@ import torch
 from torch import Tensor
 
 from moi import Mixture
+from moi.rows import parameter_count
 
 NOT_DUE = -1
 NO_GATE = -1
 
 
 class SlotSettings(NamedTuple):
-    """What the tables of a slot are set to. beta: the bits of a float32."""
+    """What the tables of a slot are set to. parameters: the bits of float32, as many as are set."""
 
     policy: int = 0
-    beta: int = 0
     gate: int = NO_GATE
     reopens: int = NO_GATE
     resumes: int = 0
+    parameters: tuple[int, ...] = ()
+
+    def words(self, width: int) -> tuple[int, ...]:
+        """As `Tables.configure` takes them, with `width` parameters."""
+        *words, parameters = self
+        return (*words, *parameters, *(0,) * (width - len(parameters)))
 
 
 @dataclass(frozen=True)
 class Tables:
     """What is due for each slot, and how it decodes.
 
-    mixtures  int32 [R,W]
-    beta      float32 [R]
-    policy    int32 [R], of the next token: code 0 is plain
-    gate      int32 [R], the id of the token that ends mixing, or -1
-    reopens   int32 [R], the id of the token that lets it begin again, or -1
-    resumes   int32 [R], the policy that it begins again with
+    mixtures    int32 [R,W]
+    parameters  float32 [R,P]
+    policy      int32 [R], of the next token: code 0 is plain
+    gate        int32 [R], the id of the token that ends mixing, or -1
+    reopens     int32 [R], the id of the token that lets it begin again, or -1
+    resumes     int32 [R], the policy that it begins again with
     """
 
     mixtures: Tensor
-    beta: Tensor
+    parameters: Tensor
     policy: Tensor
     gate: Tensor
     reopens: Tensor
@@ -57,7 +63,7 @@ class Tables:
         position_of(mixtures).fill_(NOT_DUE)
         return cls(
             mixtures,
-            torch.zeros(slots, device=device),
+            torch.zeros(slots, parameter_count(), device=device),
             torch.zeros(slots, dtype=torch.int32, device=device),
             torch.full((slots,), NO_GATE, dtype=torch.int32, device=device),
             torch.full((slots,), NO_GATE, dtype=torch.int32, device=device),
@@ -65,13 +71,11 @@ class Tables:
         )
 
     def configure(self, slots: Tensor, settings: Tensor) -> None:
-        """SlotSettings int32 [n,5] for these slots, which forget their mixtures."""
+        """SlotSettings as words int32 [n,4+P] for these slots, which forget their mixtures."""
         self.forget(slots)
-        self.policy.index_copy_(0, slots, settings[:, 0])
-        self.beta.index_copy_(0, slots, settings[:, 1].view(torch.float32))
-        self.gate.index_copy_(0, slots, settings[:, 2])
-        self.reopens.index_copy_(0, slots, settings[:, 3])
-        self.resumes.index_copy_(0, slots, settings[:, 4])
+        for column, table in enumerate((self.policy, self.gate, self.reopens, self.resumes)):
+            table.index_copy_(0, slots, settings[:, column])
+        self.parameters.index_copy_(0, slots, settings[:, 4:].view(torch.float32))
 
     def forget(self, slots: Tensor) -> None:
         """No mixture is due for these slots. Their rows keep their ids, which are looked up all the same."""
@@ -79,7 +83,7 @@ class Tables:
 
     @property
     def bytes_per_slot(self) -> int:
-        each = (self.mixtures, self.beta, self.policy, self.gate, self.reopens, self.resumes)
+        each = (self.mixtures, self.parameters, self.policy, self.gate, self.reopens, self.resumes)
         return sum(table.stride(0) * table.element_size() for table in each)
 
 

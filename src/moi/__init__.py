@@ -3,18 +3,21 @@
 from moi.config import PRESETS, MoIConfig
 from moi.functional import embed, mix
 from moi.mixture import Mixture
-from moi.policies import POLICIES, Policy, policy_code, policy_codes, policy_names
+from moi.policies import Parameter, Policy, load_policies, policy_code, policy_codes, policy_names
+from moi.rows import RowParams
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "POLICIES",
     "PRESETS",
     "Mixture",
     "MoIConfig",
+    "Parameter",
     "Policy",
+    "RowParams",
     "__version__",
     "embed",
+    "load_policies",
     "mix",
     "policy_code",
     "policy_codes",

@@ -33,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     _accept_any_text(sys.stdout, sys.stderr)
-    args, unknown = _parser(argv).parse_known_args(argv)
-    if unknown:
-        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
+        args, unknown = _parser(argv).parse_known_args(argv)
+        if unknown:
+            args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         status: int = args.run(args)
         return status
     except KeyboardInterrupt:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         reason = " ".join(str(error).split())  # names that users give, and libraries, bring line breaks along
-        print(f"moi {args.command}: error: {reason}", file=sys.stderr)  # noqa: T201
+        print(f"moi {argv[0]}: error: {reason}", file=sys.stderr)  # noqa: T201
         return 2
 
 

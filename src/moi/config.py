@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moi.policies import policy_names
+from moi.policies import load_policies, policy_named
+from moi.policies.declaration import FLOAT32_MAX, INFINITY
 
 ENTROPIES = ("support", "vocab")
 PRIORS = ("raw", "sampling")
 MAX_TOP_K = 64
-FLOAT32_MAX = 3.4028234663852886e38
-INFINITY = "inf"  # of beta in JSON, which has no number for it
+_SHARED = ("top_k", "entropy", "prior")  # by all rows of a batch
 # Below it logits / temperature leaves float32 (as in SGLang, which draws the same line): such rows are greedy.
 LEAST_TEMPERATURE = 1e-6
-
-
-def check_beta(beta: Any) -> float:
-    """beta as a float32 can hold it; ValueError unless it is a number >= 0.
-
-    Infinity, which "inf" spells too, means plain decoding, and so do numbers beyond float32.
-    """
-    try:
-        if beta == INFINITY:
-            return math.inf
-        if isinstance(beta, (int, float)) and not isinstance(beta, bool) and float(beta) >= 0:
-            return float(beta) if beta <= FLOAT32_MAX else math.inf
-    except OverflowError:  # an integer beyond floats, which JSON can spell
-        raise ValueError("beta is an integer of more than 308 digits; beta must be a number >= 0") from None
-    raise ValueError(f"beta={beta!r} is not allowed; beta must be a number >= 0")
+_SHORT = reprlib.Repr()  # of keys from a request, which may be of any length
+_SHORT.maxstring = 60
 
 
 def check_temperature(temperature: Any) -> float:
@@ -44,32 +31,54 @@ def check_temperature(temperature: Any) -> float:
     return float(temperature) if temperature >= LEAST_TEMPERATURE else 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False, repr=False)
 class MoIConfig:
-    """Settings of Mixture of Inputs.
+    """Settings of Mixture of Inputs: `MoIConfig("moi", beta=0.5, top_k=20)`.
 
-    policy   name of a policy in `moi.policies`: "moi", "direct" or "token" (plain decoding)
-    beta     weight of the sampled token as evidence, >= 0; larger is closer to plain decoding
-    top_k    K, the candidates that make up the prior, 1..64
-    entropy  "support": over the K candidates, / ln K; "vocab": over the vocabulary, / ln V
-    prior    "raw": softmax of the logits; "sampling": of the logits / sampling temperature
+    policy      name of a policy in `moi.policies`: "moi", "direct" or "token" (plain decoding), or an installed one
+    parameters  of the policy as (name, value) in the declared order; given by their names, and read so: `config.beta`
+    top_k       K, the candidates that make up the prior, 1..64
+    entropy     "support": over the K candidates, / ln K; "vocab": over the vocabulary, / ln V
+    prior       "raw": softmax of the logits; "sampling": of the logits / sampling temperature
 
     Raises ValueError that names the setting, its value and what is allowed.
     """
 
-    policy: str = "moi"
-    beta: float = 1.0
-    top_k: int = 20
-    entropy: str = "support"
-    prior: str = "raw"
+    policy: str
+    parameters: tuple[tuple[str, float], ...]
+    top_k: int
+    entropy: str
+    prior: str
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "beta", check_beta(self.beta))
-        _check_choice("policy", self.policy, policy_names())
-        _check_choice("entropy", self.entropy, ENTROPIES)
-        _check_choice("prior", self.prior, PRIORS)
-        if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or not 1 <= self.top_k <= MAX_TOP_K:
-            raise ValueError(f"top_k={self.top_k!r} is not allowed; top_k must be an integer in 1..{MAX_TOP_K}")
+    def __init__(
+        self,
+        /,
+        policy: str = "moi",
+        *,
+        parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        top_k: int = 20,
+        entropy: str = "support",
+        prior: str = "raw",
+        **values: Any,
+    ) -> None:
+        _check_choice("entropy", entropy, ENTROPIES)
+        _check_choice("prior", prior, PRIORS)
+        if isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= MAX_TOP_K:
+            raise ValueError(f"top_k={top_k!r} is not allowed; top_k must be an integer in 1..{MAX_TOP_K}")
+        checked = parameter_values(policy, {**dict(parameters), **values}, (*_SHARED, "preset"))
+        settings = {"top_k": top_k, "entropy": entropy, "prior": prior}
+        for name, value in {"policy": policy, "parameters": tuple(checked.items()), **settings}.items():
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> float:
+        """A parameter by its name."""
+        for key, value in self.__dict__.get("parameters", ()):
+            if key == name:
+                return float(value)
+        raise AttributeError(f"MoIConfig of policy {self.__dict__.get('policy')!r} has no {name!r}")
+
+    def __repr__(self) -> str:
+        return f"MoIConfig({', '.join(f'{key}={value!r}' for key, value in self.to_dict().items())})"
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> MoIConfig:
@@ -79,7 +88,7 @@ class MoIConfig:
 
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any], *, base: MoIConfig | None = None) -> MoIConfig:
-        """Settings from a request: keys of this class, or "preset", over `base` (default: this class's).
+        """Settings from a request: "policy", its parameters, the keys of this class or "preset", over `base`.
 
         Raises ValueError for a payload that is no mapping, an unknown key or a bad value.
         """
@@ -89,15 +98,63 @@ class MoIConfig:
         if "preset" in settings:
             _check_choice("preset", settings["preset"], PRESETS)
             base = PRESETS[settings.pop("preset")]
-        allowed = [field.name for field in dataclasses.fields(cls)]
-        for key in settings:
-            if key not in allowed:
-                raise ValueError(f"moi key {key!r} is unknown; allowed: {', '.join([*allowed, 'preset'])}")
-        return dataclasses.replace(base or cls(), **settings)
+        return (base or cls()).replace(settings)
+
+    def replace(self, changes: Mapping[str, Any] = {}, /, **more: Any) -> MoIConfig:
+        """With some settings changed, by the keys of `to_dict`; another policy starts from its own defaults."""
+        changes = {**changes, **more}
+        policy = changes.pop("policy", self.policy)
+        shared = {key: changes.pop(key, getattr(self, key)) for key in _SHARED}
+        kept = dict(self.parameters) if policy == self.policy else {}
+        return MoIConfig(policy, parameters={**kept, **changes}, **shared)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON holds them, an infinite beta as "inf"; `from_dict` reads them back."""
-        return dataclasses.asdict(self) | ({"beta": INFINITY} if math.isinf(self.beta) else {})
+        """The settings in one flat dict, the parameters beside their policy, as JSON holds them.
+
+        Infinity is "inf"; `from_dict` reads it back.
+        """
+        parameters = {name: INFINITY if value == math.inf else value for name, value in self.parameters}
+        return {"policy": self.policy, **parameters, **{key: getattr(self, key) for key in _SHARED}}
+
+
+def parameter_values(policy: str, given: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, float]:
+    """The values of all parameters that the policy declares, as given or else its defaults.
+
+    others  keys that may stand beside them, for the message
+
+    Raises ValueError that names the policy, the key and what that policy takes.
+    """
+    declared = policy_named(policy)
+    for key in given:
+        if key not in declared.names:
+            _refuse_key(policy, key, declared.names, others)
+    return {each.name: each.check(given.get(each.name, each.default)) for each in declared.parameters}
+
+
+def parse_assignments(texts: Iterable[str]) -> dict[str, float]:
+    """Parameters as a command line spells them, "name=value"; ValueError for anything else, or a name twice."""
+    values: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError(f"parameter {text!r} is not allowed; write it as name=number") from None
+        if values.setdefault(name, number) is not number:
+            raise ValueError(f"parameter {name!r} is given twice")
+    return values
+
+
+def _refuse_key(policy: str, key: Any, names: tuple[str, ...], others: Iterable[str]) -> None:
+    owners = [other.name for other in load_policies() if key in other.names]
+    if owners:
+        takes = ", ".join(names) or "none"
+        raise ValueError(
+            f"policy {policy!r} has no parameter {_SHORT.repr(key)}, which is one of: {', '.join(owners)}; "
+            f"its parameters: {takes}"
+        )
+    allowed = ", ".join(("policy", *names, *others))
+    raise ValueError(f"moi key {_SHORT.repr(key)} is unknown; allowed: {allowed} (with policy {policy!r})")
 
 
 def _check_choice(key: str, value: Any, allowed: Any) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from moi import ops  # noqa: F401  (registers torch.ops.moi)
-from moi.config import LEAST_TEMPERATURE, MoIConfig, check_beta, check_temperature
+from moi.config import LEAST_TEMPERATURE, MoIConfig, check_temperature, parameter_values
 from moi.mixture import Mixture
-from moi.policies import POLICIES, policy_code
+from moi.policies import Parameter, load_policies, policy_code, policy_named
+from moi.rows import RowParams, parameter_count
 
 _INTEGERS = (torch.int32, torch.int64)
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+Number = float | Tensor
 
 
 def mix(
@@ -18,9 +23,10 @@ def mix(
     token: Tensor,
     config: MoIConfig = MoIConfig(),
     *,
-    beta: float | Tensor | None = None,
-    temperature: float | Tensor | None = None,
+    beta: Number | None = None,
+    temperature: Number | None = None,
     policy: str | Tensor | None = None,
+    parameters: Mapping[str, Number] | Tensor | None = None,
     implementation: str = "auto",
 ) -> Mixture:
     """What the next input is made of, given the logits and the token sampled from them.
@@ -30,10 +36,12 @@ def mix(
 
     logits       [B,V] float32, float16 or bfloat16, any strides; NaN counts as -inf
     token        [B] int32 or int64, ids in 0..V-1
-    config       K, entropy and prior of the batch; beta and policy of rows that do not override them
-    beta         >= 0, a number or [B]: overrides config.beta
+    config       K, entropy and prior of the batch; policy and parameters of rows that do not override them
     temperature  the sampler's, a number or [B], 0 for greedy; read only where config.prior is "sampling"
     policy       a name, or codes [B] as from `moi.policy_codes`: overrides config.policy
+    parameters   of the policies by their names, each a number or [B], read by rows whose policy declares it; or all
+                 of them at once, float32 [B,P] as in `moi.RowParams`: overrides config.parameters
+    beta         short for parameters={"beta": beta}, for rows of any policy
     implementation  "auto", "reference", "numba", "triton" or "flashinfer"
 
     Returns a Mixture on the logits' device. Raises ValueError for bad shapes, types or values (values of
@@ -44,14 +52,17 @@ def mix(
     rows, vocab = logits.shape
     _check_rows("token", token, rows, logits.device, _INTEGERS)
     _check_range("token", token, 0, vocab - 1)
-    betas = _per_row("beta", config.beta if beta is None else beta, rows, logits.device)
-    temperatures = _per_row("temperature", 1.0 if temperature is None else temperature, rows, logits.device)
+    policy = config.policy if policy is None else policy
+    codes = _policy_rows(policy, rows, logits.device)
+    if isinstance(parameters, Tensor):
+        values = _whole_table(parameters, beta, rows, logits.device)
+    else:
+        values = _parameter_rows(config, policy, codes, parameters or {}, beta)
+    temperatures = _temperature_rows(1.0 if temperature is None else temperature, rows, logits.device)
     if config.prior == "sampling":  # too small to divide by: greedy
         temperatures = torch.where(temperatures < LEAST_TEMPERATURE, 0.0, temperatures)
-    policies = _policy_rows(config.policy if policy is None else policy, rows, logits.device)
-    out = torch.ops.moi.mix(
-        logits, token, betas, temperatures, policies, config.top_k, config.entropy, config.prior, implementation
-    )
+    settings = RowParams(codes, values, temperatures)
+    out = torch.ops.moi.mix(logits, token, *settings, config.top_k, config.entropy, config.prior, implementation)
     return Mixture(*out)
 
 
@@ -119,20 +130,70 @@ def _check_range(key: str, values: Tensor, low: int, high: int) -> None:
         raise ValueError(f"{key} holds {(least if least < low else most).item()}; allowed: {low}..{high}")
 
 
-def _per_row(key: str, value: float | Tensor, rows: int, device: torch.device) -> Tensor:
+def _temperature_rows(value: Number, rows: int, device: torch.device) -> Tensor:
     """A number or [B] tensor as float32 [B]; every value must be >= 0."""
     if not isinstance(value, Tensor):
-        return torch.full((rows,), check_beta(value) if key == "beta" else check_temperature(value), device=device)
-    _check_rows(key, value, rows, device, (torch.float32, torch.float16, torch.bfloat16, torch.float64))
-    if device.type == "cpu" and not torch.compiler.is_compiling() and not bool((value >= 0).all()):
-        bad = value[~(value >= 0)][0].item()
-        raise ValueError(f"{key} holds {bad}; {key} must be a number >= 0")
+        return torch.full((rows,), check_temperature(value), device=device)
+    _check_rows("temperature", value, rows, device, _FLOATS)
+    _check_values("temperature", value, value >= 0, "a number >= 0")
     return value.float()
+
+
+def _check_values(key: str, values: Tensor, holds: Tensor, allowed: str) -> None:
+    if values.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(holds.all()):
+        raise ValueError(f"{key} holds {values[~holds][0].item()}; {key} must be {allowed}")
 
 
 def _policy_rows(policy: str | Tensor, rows: int, device: torch.device) -> Tensor:
     if isinstance(policy, str):
         return torch.full((rows,), policy_code(policy), dtype=torch.int32, device=device)
     _check_rows("policy", policy, rows, device, _INTEGERS)
-    _check_range("policy", policy, 0, len(POLICIES) - 1)
+    _check_range("policy", policy, 0, len(load_policies()) - 1)
     return policy.int()
+
+
+def _whole_table(values: Tensor, beta: Number | None, rows: int, device: torch.device) -> Tensor:
+    width = parameter_count()
+    if beta is not None:
+        raise ValueError("beta and a tensor of all parameters do not go together; put it in the tensor's column")
+    if values.shape != (rows, width) or values.device != device or values.dtype not in _FLOATS:
+        raise ValueError(f"parameters must be float32 [{rows},{width}] on {device}, got {_describe(values)}")
+    return values.float()
+
+
+def _parameter_rows(
+    config: MoIConfig, policy: str | Tensor, codes: Tensor, given: Mapping[str, Number], beta: Number | None
+) -> Tensor:
+    """float32 [B,P]: what is given, else the config's for rows of its policy, else each policy's defaults."""
+    _check_names(policy, given)
+    given = given if beta is None else {**given, "beta": beta}
+    values = torch.zeros(codes.shape[0], parameter_count(), device=codes.device)
+    for code, each in enumerate(load_policies()):
+        if isinstance(policy, str) and each.name != policy:
+            continue
+        mine = codes == code
+        known = {**(dict(config.parameters) if each.name == config.policy else {}), **given}
+        for column, parameter in enumerate(each.parameters):
+            value = _checked(parameter, known.get(parameter.name, parameter.default), mine)
+            values[:, column] = value if isinstance(policy, str) else torch.where(mine, value, values[:, column])
+    return values
+
+
+def _check_names(policy: str | Tensor, given: Mapping[str, Number]) -> None:
+    """ValueError for a parameter that the policy does not declare; rows of several policies take those of any."""
+    if isinstance(policy, str):
+        parameter_values(policy, {key: 0 for key in given if key not in policy_named(policy).names})
+        return
+    known = [name for each in load_policies() for name in each.names]
+    for key in given:
+        if key not in known:
+            raise ValueError(f"parameter {key!r} is unknown; allowed: {', '.join(dict.fromkeys(known)) or 'none'}")
+
+
+def _checked(parameter: Parameter, value: Number, mine: Tensor) -> Number:
+    """The value, in range where the rows `mine` [B] read it."""
+    if not isinstance(value, Tensor):
+        return parameter.check(value)
+    _check_rows(parameter.name, value, mine.shape[0], mine.device, _FLOATS)
+    _check_values(parameter.name, value, parameter.holds(value) | ~mine, parameter.allowed)
+    return value.float()

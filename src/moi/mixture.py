@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from moi.candidates import largest
-from moi.policies import POLICIES, Token
+from moi.policies import Policy, load_policies
+from moi.rows import RowParams
 
 _FLOAT32_MAX = torch.finfo(torch.float32).max
 
@@ -46,9 +47,7 @@ class Mixture(NamedTuple):
 def mix(
     logits: Tensor,
     token: Tensor,
-    beta: Tensor,
-    temperature: Tensor,
-    policy: Tensor,
+    rows: RowParams,
     top_k: int,
     entropy: str,
     prior: str,
@@ -65,6 +64,7 @@ def mix(
     vocab = logits.shape[-1]
     z = torch.nan_to_num(logits.float(), nan=-torch.inf, posinf=_FLOAT32_MAX, neginf=-torch.inf)
     candidates = select(z, top_k)
+    temperature = rows.temperature
     tau = torch.where(temperature > 0, temperature, 1.0) if prior == "sampling" else torch.ones_like(temperature)
     peak = z.gather(1, candidates[:, :1])
     empty = peak == -torch.inf
@@ -74,9 +74,9 @@ def mix(
         h = normalised_entropy(p, top_k)
     else:
         h = normalised_entropy(softmax((z - peak) / tau[:, None]), vocab)
-    rows = torch.where(empty[:, 0], 0, policy)
+    policy = torch.where(empty[:, 0], 0, rows.policy)
     ids = torch.cat([token[:, None], candidates], 1).int()
-    return Mixture(ids, policy_weights(rows, p, h, beta), h)
+    return Mixture(ids, policy_weights(policy, rows.parameters, p, h), h)
 
 
 def embed(ids: Tensor, weights: Tensor, table: Tensor, start: int, end: int) -> Tensor:
@@ -107,12 +107,43 @@ def normalised_entropy(p: Tensor, support: int) -> Tensor:
     return (nats / math.log(support)).clamp(0, 1)
 
 
-def policy_weights(policy: Tensor, p: Tensor, h: Tensor, beta: Tensor) -> Tensor:
-    """weights [B,S] of each row by its own policy; a code outside `POLICIES` decodes plainly."""
-    policy, h, beta = policy[:, None], h[:, None], beta[:, None]
-    own, others = Token.weights(p, h, beta)
-    for code, rule in enumerate(POLICIES[1:], start=1):
-        own_here, others_here = rule.weights(p, h, beta)
-        own = torch.where(policy == code, own_here, own)
-        others = torch.where(policy == code, others_here, others)
-    return torch.cat([own, others], 1)
+def policy_weights(policy: Tensor, parameters: Tensor, p: Tensor, h: Tensor) -> Tensor:
+    """weights [B,S] of each row by its own policy; a code that is none decodes plainly.
+
+    policy int32 [B], parameters float32 [B,P], p the prior [B,K], h its entropy [B].
+    """
+    plain, *others = load_policies()
+    own, rest = _weigh(plain, parameters, p, h[:, None])
+    for code, each in enumerate(others, start=1):
+        own_here, rest_here = _weigh(each, parameters, p, h[:, None])
+        own = torch.where(policy[:, None] == code, own_here, own)
+        rest = torch.where(policy[:, None] == code, rest_here, rest)
+    return torch.cat([own, rest], 1)
+
+
+def _weigh(policy: Policy, parameters: Tensor, p: Tensor, h: Tensor) -> tuple[Any, Any]:
+    """One policy for all rows: (weight of the token [B,1], of the candidates [B,K]), bound to what it asks for."""
+    columns = {name: parameters[:, i : i + 1] for i, name in enumerate(policy.names)}
+    return policy.weights(
+        **{name: columns[name] if name in columns else _GIVEN[name](p, h) for name in policy.arguments}
+    )
+
+
+def _ranks(p: Tensor) -> Tensor:
+    return torch.arange(p.shape[1], device=p.device)
+
+
+def _mass_before(p: Tensor) -> Tensor:
+    """Not by cumsum, which TensorRT's subset of ONNX lacks."""
+    rank = _ranks(p)
+    return torch.where(rank < rank[:, None], p[:, None, :], 0.0).sum(-1)
+
+
+# Arguments of a policy's function, of the prior p [B,K] and its entropy h [B,1].
+_GIVEN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "prior": lambda p, h: p,
+    "entropy": lambda p, h: h,
+    "rank": lambda p, h: _ranks(p).float(),
+    "before": lambda p, h: _mass_before(p),
+    "best": lambda p, h: p[:, :1],
+}

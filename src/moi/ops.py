@@ -1,7 +1,7 @@
 """The torch.library ops moi::mix and moi::embed: one node each under torch.compile and torch.export.
 
 Their arguments are tensors and scalars only; `moi.mix` and `moi.embed` are the friendly front.
-Shapes: logits [B,V]; token, beta, temperature, policy [B]; ids, weights [B,S]; table [rows,D].
+Shapes: logits [B,V]; token, policy, temperature [B]; parameters [B,P]; ids, weights [B,S]; table [rows,D].
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from moi.kernels import IMPLEMENTATIONS, Implementation, load_implementation
 from moi.mixture import Mixture
+from moi.rows import RowParams
 
 _LIBRARY = torch.library.Library("moi", "DEF")
 _LIBRARY.define(
-    "mix(Tensor logits, Tensor token, Tensor beta, Tensor temperature, Tensor policy, int top_k, str entropy, "
+    "mix(Tensor logits, Tensor token, Tensor policy, Tensor parameters, Tensor temperature, int top_k, str entropy, "
     "str prior, str implementation) -> (Tensor ids, Tensor weights, Tensor entropy)"
 )
 _LIBRARY.define("embed(Tensor ids, Tensor weights, Tensor table, int start, int end, str implementation) -> Tensor")
@@ -45,24 +46,24 @@ def resolve(name: str, device: torch.device) -> Implementation:
 def _mix(
     logits: Tensor,
     token: Tensor,
-    beta: Tensor,
-    temperature: Tensor,
     policy: Tensor,
+    parameters: Tensor,
+    temperature: Tensor,
     top_k: int,
     entropy: str,
     prior: str,
     implementation: str,
 ) -> Mixture:
     run = resolve(implementation, logits.device).mix
-    return run(logits, token, beta, temperature, policy, top_k, entropy, prior)
+    return run(logits, token, RowParams(policy, parameters, temperature), top_k, entropy, prior)
 
 
 def _mix_fake(
     logits: Tensor,
     token: Tensor,
-    beta: Tensor,
-    temperature: Tensor,
     policy: Tensor,
+    parameters: Tensor,
+    temperature: Tensor,
     top_k: int,
     entropy: str,
     prior: str,

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from moi.config import MoIConfig
 from moi.mixture import Mixture
-from moi.policies import POLICIES
+from moi.policies import Parameter, Policy, load_policies
+from moi.rows import RowParams, parameter_count
 
 # Largest |difference| allowed, by type of the result. Weights are float32 sums of at most V terms,
 # whatever the logits' type: logits are widened exactly. Embeddings of unit-scale tables accumulate in
@@ -29,16 +30,29 @@ TOLERANCES: dict[torch.dtype, float] = {
 
 
 class Inputs(NamedTuple):
-    """Arguments of `moi.mix`, one row per sequence."""
+    """Arguments of an implementation's mix, one row per sequence."""
 
     logits: Tensor
     token: Tensor
-    beta: Tensor
-    temperature: Tensor
-    policy: Tensor
+    rows: RowParams
 
     def to(self, device: torch.device | str) -> Inputs:
-        return Inputs(*(tensor.to(device) for tensor in self))
+        rows = RowParams(*(tensor.to(device) for tensor in self.rows))
+        return Inputs(self.logits.to(device), self.token.to(device), rows)
+
+    def copy_(self, other: Inputs) -> None:
+        """Take over its values in place, where a recorded graph reads them."""
+        for mine, theirs in zip((*self[:2], *self.rows), (*other[:2], *other.rows), strict=True):
+            mine.copy_(theirs)
+
+    def select(self, rows: Tensor) -> Inputs:
+        """These rows, by their places."""
+        return Inputs(self.logits[rows], self.token[rows], self.rows.select(rows))
+
+    def of_policy(self, code: int) -> Inputs:
+        """With the same policy in every row, over the values of its parameters."""
+        policy = torch.full_like(self.rows.policy, code)
+        return self._replace(rows=self.rows._replace(policy=policy, parameters=parameters_of(policy)))
 
 
 @dataclass(frozen=True)
@@ -52,20 +66,41 @@ class Case:
     fill: Callable[[int, int], Tensor]
 
     def inputs(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> Inputs:
-        """Deterministic arguments: policies, betas and temperatures differ from row to row."""
+        """Deterministic arguments: policies, their parameters and temperatures differ from row to row."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             logits = self.fill(self.rows, self.vocab).to(dtype)
             row = torch.arange(self.rows)
             best = logits.float().nan_to_num(nan=-math.inf).argmax(-1) if self.rows else row
             token = torch.where(row % 2 == 0, best, torch.randint(self.vocab, (self.rows,)))
-            beta = torch.tensor([1.0, 0.0, 0.25, 8.0, math.inf])[row % 5]
+            policy = (row + 1) % len(load_policies())
             temperature = torch.tensor([0.6, 1.0, 0.0, 1.7])[row % 4]
-            return Inputs(logits, token, beta, temperature, ((row + 1) % len(POLICIES)).int())
+            return Inputs(logits, token, RowParams(policy.int(), parameters_of(policy), temperature))
 
     def table(self, width: int, dtype: torch.dtype, seed: int = 1) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(self.vocab, width, generator=generator).to(dtype)
+
+
+def parameters_of(policy: Tensor) -> Tensor:
+    """float32 [B,P] for codes [B]: values that the declarations allow, others in each row."""
+    values = torch.zeros(len(policy), parameter_count())
+    for row, code in enumerate(policy.tolist()):
+        for column, parameter in enumerate(load_policies()[code].parameters):
+            allowed = probes(parameter)
+            values[row, column] = allowed[(row + column) % len(allowed)]
+    return values
+
+
+def probes(parameter: Parameter) -> list[float]:
+    """The default, the bounds and values between them, as far as they are allowed."""
+    low = parameter.low if math.isfinite(parameter.low) else min(parameter.default, parameter.high) - 8
+    high = parameter.high if math.isfinite(parameter.high) else low + 8
+    between = [low + (high - low) * share for share in (1 / 32, 0.5)]
+    if parameter.integer:
+        between = [float(round(value)) for value in between]
+    values = [parameter.default, low, *between, high, parameter.high]
+    return [value for value in dict.fromkeys(values) if parameter.holds(value)]
 
 
 def _normal(rows: int, vocab: int) -> Tensor:
@@ -135,7 +170,9 @@ CASES: tuple[Case, ...] = (
 
 def oracle_mix(inputs: Inputs, config: MoIConfig) -> Mixture:
     """The method of `moi.mix`, restated row by row in float64 (weights and entropy float64)."""
-    rows = [_oracle_row(Inputs(*row), config) for row in zip(*inputs, strict=True)]
+    rows = [
+        _oracle_row(inputs.logits[i], inputs.token[i], *inputs.rows.select(i), config) for i in range(len(inputs.token))
+    ]
     slots = config.top_k + 1
     return Mixture(
         torch.tensor([row[0] for row in rows], dtype=torch.int32).reshape(-1, slots),
@@ -144,27 +181,42 @@ def oracle_mix(inputs: Inputs, config: MoIConfig) -> Mixture:
     )
 
 
-def _oracle_row(row: Inputs, config: MoIConfig) -> tuple[list[int], list[float], float]:
-    token, beta, temperature = int(row.token), float(row.beta), float(row.temperature)
+def _oracle_row(
+    logits: Tensor, sampled: Tensor, code: Tensor, parameters: Tensor, temperature: Tensor, config: MoIConfig
+) -> tuple[list[int], list[float], float]:
+    token = int(sampled)
     biggest = torch.finfo(torch.float32).max
-    values = [-math.inf if math.isnan(v) else min(v, biggest) for v in row.logits.tolist()]
+    values = [-math.inf if math.isnan(v) else min(v, biggest) for v in logits.tolist()]
     order = sorted(range(len(values)), key=lambda i: (-values[i], i))[: config.top_k]
     ids = [token, *order]
     peak = values[order[0]]
     if peak == -math.inf:
         return ids, [1.0] + [0.0] * len(order), 0.0
-    tau = temperature if config.prior == "sampling" and temperature > 0 else 1.0
+    tau = float(temperature) if config.prior == "sampling" and temperature > 0 else 1.0
     p = _oracle_softmax([(values[i] - peak) / tau for i in order])
     over = p if config.entropy == "support" else _oracle_softmax([(v - peak) / tau for v in values])
     h = 0.0 if len(over) == 1 else -math.fsum(q * math.log(q) for q in over if q > 0) / math.log(len(over))
-    name = POLICIES[int(row.policy)].name
-    if name == "token":
-        return ids, [1.0] + [0.0] * len(order), h
-    if name == "direct":
-        return ids, [0.0, *p], h
-    if math.isinf(beta):
-        return ids, [1.0] + [0.0] * len(order), h
-    return ids, [(beta + 1 - h) / (beta + 1), *(h * q / (beta + 1) for q in p)], h
+    policy = load_policies()[int(code)]
+    own, others = _oracle_weights(policy, dict(zip(policy.names, parameters.tolist(), strict=False)), p, h)
+    return ids, [own, *others], h
+
+
+def _oracle_weights(policy: Policy, given: dict[str, float], p: list[float], h: float) -> tuple[float, list[float]]:
+    """The published policies in words of their own; of others, their function in float64, candidate by candidate."""
+    nothing = [0.0] * len(p)
+    if policy.name == "token" or (policy.name == "moi" and math.isinf(given["beta"])):
+        return 1.0, nothing
+    if policy.name == "direct":
+        return 0.0, p
+    if policy.name == "moi":
+        beta = given["beta"]
+        return (beta + 1 - h) / (beta + 1), [h * q / (beta + 1) for q in p]
+    own, others = 0.0, []
+    for rank, q in enumerate(p):
+        known = {"prior": q, "entropy": h, "rank": rank, "before": math.fsum(p[:rank]), "best": p[0], **given}
+        own, other = policy.weights(**{name: known[name] for name in policy.arguments})
+        others.append(float(other))
+    return float(own), others
 
 
 def _oracle_softmax(z: list[float]) -> list[float]:

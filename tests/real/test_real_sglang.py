@@ -35,7 +35,7 @@ def test_the_server_decodes_as_the_reference(real, server, output):
             "temperature": 0,
             "max_new_tokens": sampling.max_new_tokens,
             "ignore_eos": True,
-            "custom_params": {"moi": {"policy": moi.policy, "beta": moi.beta, "per_token": True}},
+            "custom_params": {"moi": {"policy": moi.policy, **dict(moi.parameters), "per_token": True}},
         }
         for sampling, moi in zip(cases.sampling, cases.moi, strict=True)
     ]

@@ -18,7 +18,7 @@ from moi_sglang import contract, flags, hooks
 from moi_sglang.embedding import find_embedding
 from moi_sglang.refuse import unsuitable, untested
 from moi_sglang.requests import _check_inputs
-from moi_sglang.settings import RequestSettings, ServerSettings
+from moi_sglang.settings import RequestSettings, ServerSettings, request_settings
 
 CHILD = Path(__file__).parent / "hooks_child.py"
 
@@ -97,8 +97,8 @@ def test_inputs_that_are_no_tokens(name: str) -> None:
     request = SimpleNamespace(**{**given, name: [[0.0]]})
     scheduler = SimpleNamespace(enable_session_radix_cache=False)
     with pytest.raises(ValueError, match=f"{name} does not go with mixing"):
-        _check_inputs(RequestSettings("moi", 1.0), request, scheduler)
-    _check_inputs(RequestSettings("token", 1.0), request, scheduler)
+        _check_inputs(RequestSettings(MoIConfig()), request, scheduler)
+    _check_inputs(RequestSettings(MoIConfig("token")), request, scheduler)
 
 
 def test_flags_win_over_the_environment_which_wins_over_the_preset() -> None:
@@ -108,6 +108,50 @@ def test_flags_win_over_the_environment_which_wins_over_the_preset() -> None:
     assert settings == ServerSettings(MoIConfig.preset("paper", beta=2.0), until=7)
     with pytest.raises(ValueError, match="MOI_BETA='x' is not allowed"):
         flags.server_settings({"enable_moi": True}, {"MOI_BETA": "x"})
+
+
+def test_parameters_come_from_flags_python_and_the_environment() -> None:
+    on = {"enable_moi": True}
+    environ = {"MOI_PARAM_BETA": "0.25"}
+    assert flags.server_settings(on, environ) == ServerSettings(MoIConfig(beta=0.25))
+    assert flags.server_settings(on, {**environ, "MOI_BETA": "0.5"}) == ServerSettings(MoIConfig(beta=0.5))
+    for given in (["beta=2"], {"beta": 2.0}):
+        settings = flags.server_settings({**on, "moi_param": given}, {**environ, "MOI_BETA": "0.5"})
+        assert settings == ServerSettings(MoIConfig(beta=2.0))
+    for given, reason in (
+        ({"moi_param": ["beta"]}, "'beta' is not allowed; write it as name=number"),
+        ({"moi_param": ["beta=1", "beta=2"]}, "'beta' is given twice"),
+        ({"moi_param": ["beta=1"], "moi_beta": 2.0}, "beta is given twice: by --moi-beta and by --moi-param"),
+        ({"moi_param": ["gamma=1"]}, "moi key 'gamma' is unknown; allowed: policy, beta"),
+        ({"moi_policy": "direct", "moi_beta": 2.0}, "policy 'direct' has no parameter 'beta'.*: none"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            flags.server_settings({**on, **given}, {})
+
+
+@pytest.mark.parametrize(
+    ("server", "given", "wanted"),
+    [
+        (MoIConfig(beta=2), {}, MoIConfig(beta=2)),
+        (MoIConfig(beta=2), {"policy": "moi"}, MoIConfig(beta=2)),
+        (MoIConfig(beta=2, top_k=5), {"beta": 3}, MoIConfig(beta=3, top_k=5)),
+        (MoIConfig("token"), {}, MoIConfig()),
+        (MoIConfig("token"), {"beta": 3}, MoIConfig(beta=3)),
+        (MoIConfig("direct"), {}, MoIConfig("direct")),
+        (MoIConfig("direct"), {"policy": "moi", "beta": 3}, MoIConfig(beta=3)),
+        (MoIConfig(beta=2), {"policy": "direct"}, MoIConfig("direct")),
+    ],
+    ids=repr,
+)
+def test_a_request_starts_from_the_servers_settings(server: MoIConfig, given: Any, wanted: MoIConfig) -> None:
+    settings = request_settings({"moi": given}, ServerSettings(server))
+    assert settings == RequestSettings(wanted)
+
+
+def test_a_sweep_over_beta_on_a_server_of_another_policy_is_refused_and_not_run_without_it() -> None:
+    server = ServerSettings(MoIConfig("direct"))
+    with pytest.raises(ValueError, match=r"policy 'direct' has no parameter 'beta', which is one of: moi; .*: none"):
+        request_settings({"moi": {"beta": 3}}, server)
 
 
 def test_every_hook_is_in_the_contract() -> None:

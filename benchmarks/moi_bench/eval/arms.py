@@ -3,57 +3,90 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from moi import MoIConfig
+from moi.config import parse_assignments
+from moi.policies import policy_named
 from moi_engines import SamplingParams
 
 # The grids of arXiv 2505.14827 (AIME and CountDown).
 PAPER_BETAS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 PAPER_TEMPERATURES = (0.6, 0.8, 1.0)
 PAPER_TOP_P = (0.4, 0.6, 0.8, 0.95)
-_WITHOUT_BETA = ("token", "direct")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to decode; beta is None for policies that do not read it."""
+    """One way to decode; parameters of the policy by name, in the declared order."""
 
     policy: str
-    beta: float | None
+    parameters: tuple[tuple[str, float], ...]
     temperature: float
     top_p: float
 
     @property
     def label(self) -> str:
-        beta = "" if self.beta is None else f" beta={self.beta:g}"
-        return f"{self.policy}{beta} T={self.temperature:g} top-p={self.top_p:g}"
+        values = "".join(f" {name}={value:g}" for name, value in self.parameters)
+        return f"{self.policy}{values} T={self.temperature:g} top-p={self.top_p:g}"
 
     @property
     def plain(self) -> Arm:
         """The arm of plain decoding it is compared with."""
-        return replace(self, policy="token", beta=None)
+        return replace(self, policy="token", parameters=())
 
     def config(self, base: MoIConfig) -> MoIConfig:
-        return replace(base, policy=self.policy, beta=base.beta if self.beta is None else self.beta)
+        return base.replace(policy=self.policy, **dict(self.parameters))
 
     def sampling(self, max_new_tokens: int, seed: int) -> SamplingParams:
         return SamplingParams(self.temperature, self.top_p, max_new_tokens=max_new_tokens, seed=seed)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Its entry in a results file, where beta is null for a policy that does not read it."""
+        shared = {"temperature": self.temperature, "top_p": self.top_p}
+        entry = {"label": self.label, "plain": self.plain.label, "policy": self.policy, "beta": None}
+        return {**entry, **dict(self.parameters), **shared}
+
 
 def make_arms(
-    policies: Sequence[str], betas: Sequence[float], temperatures: Sequence[float], top_p: Sequence[float]
+    policies: Sequence[str],
+    parameters: Mapping[str, Sequence[float]],
+    temperatures: Sequence[float],
+    top_p: Sequence[float],
 ) -> list[Arm]:
-    """Every combination, each once; ValueError for values that no engine takes."""
+    """Every combination of a policy, the values of its parameters and the sampler's, each once.
+
+    parameters  values to try by name, for each policy that declares it; those not named keep their default
+
+    Raises ValueError for values that no engine takes.
+    """
     arms = dict[str, Arm]()
     for temperature, p, policy in product(temperatures, top_p, policies):
-        for beta in (None,) if policy in _WITHOUT_BETA else betas:
-            arm = Arm(policy, beta, temperature, p)
+        declared = policy_named(policy)
+        for values in product(*(parameters.get(each.name, (each.default,)) for each in declared.parameters)):
+            arm = Arm(policy, tuple(zip(declared.names, values, strict=True)), temperature, p)
             arm.config(MoIConfig()), arm.sampling(1, 0)  # they check
             arms.setdefault(arm.label, arm)
     return list(arms.values())
+
+
+def parameter_grid(
+    texts: Sequence[str], betas: Sequence[float] | None, policies: Sequence[str]
+) -> dict[str, list[float]]:
+    """Values by name from several "name=value" and from --beta; ValueError for a name that no policy declares."""
+    grid = dict[str, list[float]]()
+    for text in [*texts, *(f"beta={beta!r}" for beta in betas or ())]:
+        for name, value in parse_assignments([text]).items():
+            grid.setdefault(name, []).append(value)
+    declared = [each.name for policy in policies for each in policy_named(policy).parameters]
+    for name in grid:
+        if name not in declared:
+            takes = ", ".join(dict.fromkeys(declared)) or "none"
+            raise ValueError(f"parameter {name!r} is not one of {', '.join(policies)}; their parameters: {takes}")
+    return grid
 
 
 def sample_seed(seed: int, item: str, sample: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from moi_engines import ENGINES, load_engine
 from moi_engines.chat import chat_prompt
 from moi_engines.checkpoint import load_config, load_tokenizer
 from moi_engines.commands.model_arguments import READS_MODELS, add_model_arguments, model_folder
+from moi_engines.commands.policy_arguments import parameter_help
 from moi_engines.protocol import Prompt
 
 COUNTDOWN_N = 200
@@ -61,7 +61,9 @@ def _add_problem_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("decoding; every combination is an arm")
     group.add_argument("--policy", nargs="+", choices=policy_names(), default=["token", "moi", "direct"])
-    group.add_argument("--beta", nargs="+", type=float, default=[1.0])
+    several = f"several times, also of one name, for a grid: {parameter_help()}"
+    group.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help=several)
+    group.add_argument("--beta", nargs="+", type=float, help="short for --param beta=B (default: 1)")
     group.add_argument("--temperature", nargs="+", type=float, default=[1.0], metavar="T")
     group.add_argument("--top-p", nargs="+", type=float, default=[1.0], metavar="P")
     group.add_argument("--sweep", choices=["paper"], help="the paper's grid of beta x temperature x top-p")
@@ -137,10 +139,12 @@ def report(out: Path, plan: Plan, *, as_json: bool) -> int:
 
 def _plan(args: argparse.Namespace, chat: bool) -> Plan:
     task = _task(args, chat)
-    betas, temperatures, top_p = args.beta, args.temperature, args.top_p
+    parameters = grid.parameter_grid(args.param, args.beta, args.policy)
+    temperatures, top_p = args.temperature, args.top_p
     if args.sweep == "paper":
-        betas, temperatures, top_p = grid.PAPER_BETAS, grid.PAPER_TEMPERATURES, grid.PAPER_TOP_P
-    arms = grid.make_arms(args.policy, betas, temperatures, top_p)
+        parameters["beta"] = list(grid.PAPER_BETAS)
+        temperatures, top_p = grid.PAPER_TEMPERATURES, grid.PAPER_TOP_P
+    arms = grid.make_arms(args.policy, parameters, temperatures, top_p)
     batch = args.batch or (1024 if args.engine in SELF_BATCHING else 64)
     limit = args.max_new_tokens or task.max_new_tokens
     return Plan(task, arms, args.samples, args.seed, limit, batch, MoIConfig.preset(args.preset))
@@ -167,7 +171,7 @@ def _settings(args: argparse.Namespace, plan: Plan, folder: Path, where: dict[st
         "threads": args.threads,
         "prompt": "chat" if chat else "plain",
         "moi": base,
-        "arms": [{"label": arm.label, "plain": arm.plain.label, **asdict(arm)} for arm in plan.arms],
+        "arms": [arm.to_dict() for arm in plan.arms],
         "samples": plan.samples,
         "seed": plan.seed,
         "max_new_tokens": plan.max_new_tokens,

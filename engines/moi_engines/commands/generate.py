@@ -8,10 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from moi import PRESETS, MoIConfig, json_text, policy_names
+from moi import PRESETS, MoIConfig, json_text
 from moi_engines import ENGINES, Engine, SamplingParams, load_engine
 from moi_engines.chat import ChatPrompt, chat_prompt
 from moi_engines.commands.model_arguments import READS_MODELS, add_model_arguments, model_folder
+from moi_engines.commands.policy_arguments import add_policy_arguments, parameters_of
 from moi_engines.prompts import read_prompts
 from moi_engines.protocol import Prompt, TokenEvent
 from moi_engines.request import collect
@@ -33,9 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_moi_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("mixture of inputs")
-    group.add_argument("--policy", choices=policy_names(), help="default: moi; token is plain decoding")
+    add_policy_arguments(group)
     group.add_argument("--preset", choices=list(PRESETS), default="official")
-    group.add_argument("--beta", type=float, help=">= 0; larger is closer to plain decoding (default: 1)")
     group.add_argument("--mix-top-k", type=int, metavar="K", help="candidates in the mixture (default: the preset's)")
 
 
@@ -82,7 +82,7 @@ def _engine(args: argparse.Namespace) -> Engine:
 
 def moi_config(args: argparse.Namespace) -> MoIConfig:
     """The settings of --preset with what the other flags change."""
-    given = {"policy": args.policy, "beta": args.beta, "top_k": args.mix_top_k}
+    given = {"policy": args.policy, "top_k": args.mix_top_k, **parameters_of(args)}
     return MoIConfig.preset(args.preset, **{key: value for key, value in given.items() if value is not None})
 
 

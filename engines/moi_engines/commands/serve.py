@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 
-from moi import PRESETS, policy_names
+from moi import PRESETS
+from moi.config import parse_assignments
 from moi_engines.checkpoint import load_config
 from moi_engines.commands.model_arguments import add_model_arguments, model_folder
+from moi_engines.commands.policy_arguments import add_policy_arguments
 from moi_engines.precision import native_bfloat16
 from moi_engines.weights import check_weights
 
@@ -32,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=30000)
     group = parser.add_argument_group("mixture of inputs, of requests that say nothing")
     group.add_argument("--preset", choices=list(PRESETS))
-    group.add_argument("--policy", choices=policy_names())
-    group.add_argument("--beta", type=float, help=">= 0; larger is closer to plain decoding (default: 1)")
+    add_policy_arguments(group)
     group.add_argument("--mix-top-k", type=int, dest="top_k", metavar="K", help="candidates in the mixture")
     group.add_argument("--until", help='"think_end" or a token id: mix up to there only')
     parser.add_argument("sglang", nargs="*", metavar="-- SGLANG FLAGS", help="passed on to sglang.launch_server")
@@ -68,6 +69,8 @@ def command(folder: Path, args: argparse.Namespace) -> list[str]:
         value = getattr(args, name)
         if value is not None:
             server += [f"--moi-{name.replace('_', '-')}", str(value)]
+    parse_assignments(args.param)  # before a server is started with it
+    server += [part for text in args.param for part in ("--moi-param", text)]
     return [sys.executable, "-m", "sglang.launch_server", *server, *args.sglang]
 
 

@@ -14,17 +14,18 @@ from torch import Tensor
 
 from moi.mixture import Mixture
 from moi.registry import Registry
+from moi.rows import RowParams
 
 
 class Implementation(NamedTuple):
     """mix and embed on tensors that were checked before; signatures as in `moi.mixture`.
 
-    mix          (logits, token, beta, temperature, policy, top_k, entropy, prior) -> Mixture
+    mix          (logits, token, rows, top_k, entropy, prior) -> Mixture
     embed        (ids, weights, table, start, end, out) -> None, fills out [B,D]
     unavailable  (device) -> why it cannot run there and what to install, or None
     """
 
-    mix: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, str, str], Mixture]
+    mix: Callable[[Tensor, Tensor, RowParams, int, str, str], Mixture]
     embed: Callable[[Tensor, Tensor, Tensor, int, int, Tensor], None]
     unavailable: Callable[[torch.device], str | None]
 

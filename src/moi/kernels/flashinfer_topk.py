@@ -14,24 +14,16 @@ from moi import mixture
 from moi.kernels import Implementation
 from moi.kernels.reference import REFERENCE
 from moi.mixture import Mixture
+from moi.rows import RowParams
 
 _PREFER_SMALL = 1  # flashinfer.TopKTieBreak.SMALL: ties at the boundary go to the lower id
 
 
-def mix(
-    logits: Tensor,
-    token: Tensor,
-    beta: Tensor,
-    temperature: Tensor,
-    policy: Tensor,
-    top_k: int,
-    entropy: str,
-    prior: str,
-) -> Mixture:
+def mix(logits: Tensor, token: Tensor, rows: RowParams, top_k: int, entropy: str, prior: str) -> Mixture:
     """As `moi.mixture.mix`, with FlashInfer's selection."""
     if len(logits) == 0:
-        return mixture.mix(logits, token, beta, temperature, policy, top_k, entropy, prior)
-    return mixture.mix(logits, token, beta, temperature, policy, top_k, entropy, prior, select=_largest)
+        return mixture.mix(logits, token, rows, top_k, entropy, prior)
+    return mixture.mix(logits, token, rows, top_k, entropy, prior, select=_largest)
 
 
 def _largest(z: Tensor, k: int) -> Tensor:

@@ -17,7 +17,8 @@ from torch import Tensor
 from moi import mixture
 from moi.kernels import Implementation
 from moi.mixture import Mixture
-from moi.policies import POLICIES
+from moi.policies import load_policies
+from moi.rows import RowParams
 
 
 @functools.cache
@@ -25,27 +26,18 @@ def compiled_mix() -> Any:
     """`mix` of `numba_loops` with the policies there are; other compiled functions may call it."""
     from moi.kernels import numba_loops
 
-    return numba_loops.mixer(tuple(policy.weights for policy in POLICIES))
+    return numba_loops.mixer(load_policies())
 
 
-def mix(
-    logits: Tensor,
-    token: Tensor,
-    beta: Tensor,
-    temperature: Tensor,
-    policy: Tensor,
-    top_k: int,
-    entropy: str,
-    prior: str,
-) -> Mixture:
+def mix(logits: Tensor, token: Tensor, rows: RowParams, top_k: int, entropy: str, prior: str) -> Mixture:
     """As `moi.mixture.mix`."""
-    rows = len(logits)
-    ids = logits.new_empty((rows, top_k + 1), dtype=torch.int32)
-    weights = logits.new_empty((rows, top_k + 1), dtype=torch.float32)
-    h = logits.new_empty((rows,), dtype=torch.float32)
+    count = len(logits)
+    ids = logits.new_empty((count, top_k + 1), dtype=torch.int32)
+    weights = logits.new_empty((count, top_k + 1), dtype=torch.float32)
+    h = logits.new_empty((count,), dtype=torch.float32)
     compiled_mix()(
         array_of(logits.float()).view("int32"),
-        *(array_of(token), array_of(beta.float()), array_of(temperature.float()), array_of(policy)),
+        *(array_of(token), array_of(rows.policy), array_of(rows.parameters), array_of(rows.temperature)),
         *variant(logits.shape[1], top_k, entropy, prior),
         *(ids.numpy(), weights.numpy(), h.numpy()),
     )

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from moi.policies import Policy
+from moi.policies.declaration import ARGUMENTS
+
 GROUP = 256  # ids whose largest key is compared with the K-th before any of them is looked at
 _SIGN = np.int32(31)
 _MAGNITUDE = np.int32(0x7FFFFFFF)
@@ -123,17 +126,17 @@ def candidates_nats(z: Any, tau: Any, p: Any) -> Any:
     return nats
 
 
-def mixer(rules: tuple[Callable[..., Any], ...]) -> Any:
-    """The compiled function that fills a Mixture, with the policies' `rules` by their codes; code 0 is plain."""
-    weigh = _by_code(rules)
+def mixer(policies: tuple[Policy, ...]) -> Any:
+    """The compiled function that fills a Mixture, with the policies by their codes; code 0 is plain."""
+    weigh = _by_code(policies)
 
     @compiled
     def mix(
         bits: Any,
         token: Any,
-        beta: Any,
-        temperature: Any,
         policy: Any,
+        parameters: Any,
+        temperature: Any,
         over_vocab: bool,
         sampling: bool,
         inverse_log: Any,
@@ -157,31 +160,45 @@ def mixer(rules: tuple[Callable[..., Any], ...]) -> Any:
                 nats = vocabulary_nats(bits[b].view(np.float32), z[0], tau)
             h = np.float32(min(max(nats * inverse_log, 0.0), 1.0))
             entropy[b] = h
-            weights[b, 0] = weigh(policy[b], np.float32(0), h, beta[b])[0]
-            for i in range(len(p)):
-                weights[b, i + 1] = weigh(policy[b], p[i], h, beta[b])[1]
+            weigh(policy[b], p, h, parameters[b], weights[b])
 
     return mix
 
 
-def _by_code(rules: tuple[Callable[..., Any], ...]) -> Any:
-    """One compiled function (code, p, H, beta) -> weights; a code that is none decodes plainly."""
+def _by_code(policies: tuple[Policy, ...]) -> Any:
+    """One compiled function (code, p [K], H, parameters [P], weights [S]) that fills a row; unknown codes are plain."""
     chosen = None
-    for code, rule in enumerate(rules):
-        chosen = _link(code, compiled(rule), chosen)
+    for code, policy in enumerate(policies):
+        chosen = _link(code, _bound(policy), chosen)
     return chosen
 
 
-def _link(mine: int, rule: Any, before: Any) -> Any:
-    """`rule` where the code is `mine`, else what `before` says. float32, so that all rules have one type."""
-    first = before is None
+def _bound(policy: Policy) -> Any:
+    """The policy's function, given all ARGUMENTS and its parameters [P], called with those it asks for.
+
+    Written as source: Numba has no calls whose arguments are named by data.
+    """
+    named = {name: f"parameters[{column}]" for column, name in enumerate(policy.names)}
+    asked = ", ".join(named.get(name, name) for name in policy.arguments)
+    scope = {"weights": compiled(policy.weights)}
+    exec(f"def bound({', '.join(ARGUMENTS)}, parameters):\n    return weights({asked})\n", scope)
+    return compiled(scope["bound"])
+
+
+def _link(mine: int, rule: Any, earlier: Any) -> Any:
+    """`rule` over the candidates where the code is `mine`, else what `earlier` does."""
+    first = earlier is None
 
     @compiled
-    def chosen(code: Any, prior: Any, entropy: Any, beta: Any) -> Any:
-        if first or code == mine:
-            own, other = rule(prior, entropy, beta)
-            return np.float32(own), np.float32(other)
-        return before(code, prior, entropy, beta)
+    def chosen(code: Any, p: Any, h: Any, parameters: Any, weights: Any) -> None:
+        if not first and code != mine:
+            earlier(code, p, h, parameters, weights)
+            return
+        zero, before, best = np.float32(0), 0.0, p[0]
+        weights[0] = rule(zero, h, zero, zero, best, parameters)[0]
+        for i in range(len(p)):
+            weights[i + 1] = rule(p[i], h, np.float32(i), np.float32(before), best, parameters)[1]
+            before += p[i]
 
     return chosen
 

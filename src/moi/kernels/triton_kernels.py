@@ -18,7 +18,9 @@ from torch import Tensor
 
 from moi.kernels import Implementation
 from moi.mixture import Mixture
-from moi.policies import POLICIES
+from moi.policies import Policy, load_policies
+from moi.policies.declaration import ARGUMENTS
+from moi.rows import RowParams, parameter_count
 
 GROUP = 64  # consecutive ids that share a maximum
 GROUPS = 64  # groups read by one program of `scan`: 16 KiB of float32
@@ -32,12 +34,18 @@ _INSTALL = "pip install mixture-of-inputs[triton]"
 
 
 class Kernels(NamedTuple):
-    """The compiled-on-use kernels, the policies' functions in the order of their codes, and the key of their source."""
+    """The compiled-on-use kernels, and the policies as `select` takes them, in the order of their codes.
+
+    rules      their functions
+    places     for each, what its function asks for: a place in ARGUMENTS, or behind them in the row of parameters
+    rules_key  of their source
+    """
 
     scan: Any
     select: Any
     gather_mix: Any
     rules: tuple[Any, ...]
+    places: tuple[tuple[int, ...], ...]
     rules_key: str
 
 
@@ -50,11 +58,17 @@ def kernels() -> Kernels:
     from moi.kernels.triton_scan import scan
     from moi.kernels.triton_select import select
 
-    plain = tuple(policy.weights for policy in POLICIES)
+    plain = tuple(policy.weights for policy in load_policies())
+    places = tuple(_places(policy) for policy in load_policies())
     if not isinstance(select, JITFunction):
-        return Kernels(scan, select, gather_mix, plain, "interpreted")
+        return Kernels(scan, select, gather_mix, plain, places, "interpreted")
     rules = tuple(triton.jit(_compilable(rule)) for rule in plain)
-    return Kernels(scan, select, gather_mix, rules, " ".join(rule.cache_key for rule in rules))
+    return Kernels(scan, select, gather_mix, rules, places, " ".join(rule.cache_key for rule in rules))
+
+
+def _places(policy: Policy) -> tuple[int, ...]:
+    everything = (*ARGUMENTS, *policy.names)
+    return tuple(everything.index(name) for name in policy.arguments)
 
 
 def _compilable(rule: Callable[..., Any]) -> FunctionType:
@@ -94,38 +108,29 @@ def _power(n: int) -> int:
     return int(1 << (n - 1).bit_length())
 
 
-def mix(
-    logits: Tensor,
-    token: Tensor,
-    beta: Tensor,
-    temperature: Tensor,
-    policy: Tensor,
-    top_k: int,
-    entropy: str,
-    prior: str,
-) -> Mixture:
+def mix(logits: Tensor, token: Tensor, rows: RowParams, top_k: int, entropy: str, prior: str) -> Mixture:
     """As `moi.mixture.mix`."""
-    rows, vocab = logits.shape
-    ids = logits.new_empty((rows, top_k + 1), dtype=torch.int32)
-    weights = logits.new_empty((rows, top_k + 1), dtype=torch.float32)
-    h = logits.new_empty((rows,), dtype=torch.float32)
-    if rows == 0:
+    count, vocab = logits.shape
+    ids = logits.new_empty((count, top_k + 1), dtype=torch.int32)
+    weights = logits.new_empty((count, top_k + 1), dtype=torch.float32)
+    h = logits.new_empty((count,), dtype=torch.float32)
+    if count == 0:
         return Mixture(ids, weights, h)
     over_vocab = entropy == "vocab"
     cut = plan(vocab, top_k)
-    maxima = logits.new_empty((rows, cut.groups), dtype=torch.float32)
-    partials = logits.new_empty((rows, cut.tiles, 3), dtype=torch.float32) if over_vocab else maxima
-    lists = logits.new_empty((rows, 2 * (cut.short + BINS)), dtype=torch.int64)
-    token, beta, temperature, policy = (each.contiguous() for each in (token, beta, temperature, policy))
+    maxima = logits.new_empty((count, cut.groups), dtype=torch.float32)
+    partials = logits.new_empty((count, cut.tiles, 3), dtype=torch.float32) if over_vocab else maxima
+    lists = logits.new_empty((count, 2 * (cut.short + BINS)), dtype=torch.int64)
+    token, policy, parameters, temperature = (each.contiguous() for each in (token, *rows))
     shape = (vocab, logits.stride(0), logits.stride(1), cut.groups, cut.tiles)
     variant = {"GROUP": GROUP, "VOCAB_ENTROPY": over_vocab, "SAMPLING": prior == "sampling"}
     use = kernels()
     with torch.cuda.device_of(logits):
-        use.scan[rows, cut.tiles](
+        use.scan[count, cut.tiles](
             *(logits, temperature, maxima, partials), *shape, GROUPS=GROUPS, **variant, num_warps=SCAN_WARPS
         )
-        use.select[(rows,)](
-            *(logits, token, beta, temperature, policy, maxima, partials, lists, ids, weights, h),
+        use.select[(count,)](
+            *(logits, token, policy, parameters, temperature, maxima, partials, lists, ids, weights, h),
             *shape,
             _inverse_log(vocab if over_vocab else top_k),
             **select_constants(cut, top_k),
@@ -145,7 +150,10 @@ def select_constants(cut: Plan, top_k: int) -> dict[str, Any]:
         "TILES_PAD": cut.tiles_pad,
         "BINS": BINS,
         "SHORT": cut.short,
+        "P": parameter_count(),
+        "BEFORE": any(ARGUMENTS.index("before") in places for places in use.places),
         "RULES": use.rules,
+        "PLACES": use.places,
         "RULES_KEY": use.rules_key,
     }
 

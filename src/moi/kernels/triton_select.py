@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-any-return"
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-any-return, assignment"
 """Triton kernel `select`: exact candidates, entropy and weights of one row per program.
 
 The K largest logits lie in the K first groups by (maximum descending, index ascending): otherwise K other groups
@@ -127,12 +127,21 @@ def _vocab_entropy(partials_ptr, peak, inverse, tiles, inverse_log, TILES_PAD: t
 
 
 @triton.jit
+def _picked(given, PLACES: tl.constexpr, CODE: tl.constexpr):
+    """The entries of a tuple at the constant places of one policy, as a tuple."""
+    picked = (given[PLACES[CODE][0]],)
+    for i in tl.static_range(1, len(PLACES[CODE])):
+        picked = picked + (given[PLACES[CODE][i]],)  # noqa: RUF005  (Triton's tuples)
+    return picked
+
+
+@triton.jit
 def select(
     logits_ptr,  # [B,V], any strides
     token_ptr,  # int32 or int64 [B]
-    beta_ptr,  # float32 [B]
-    temperature_ptr,  # float32 [B]
     policy_ptr,  # int32 or int64 [B]
+    parameters_ptr,  # float32 [B,P]
+    temperature_ptr,  # float32 [B]
     maxima_ptr,  # from `scan`
     partials_ptr,  # from `scan`
     lists_ptr,  # int64 [B, 2 * (SHORT + BINS)], scratch
@@ -154,7 +163,10 @@ def select(
     SHORT: tl.constexpr,
     VOCAB_ENTROPY: tl.constexpr,
     SAMPLING: tl.constexpr,
-    RULES: tl.constexpr,  # the functions of `moi.policies.POLICIES`, compiled into this kernel
+    P: tl.constexpr,
+    BEFORE: tl.constexpr,  # whether some policy asks for the mass before a candidate
+    RULES: tl.constexpr,  # the policies' functions in the order of their codes, compiled into this kernel
+    PLACES: tl.constexpr,  # for each, where what it asks for stands in `given`
     RULES_KEY: tl.constexpr,  # names their source in Triton's cache, which looks at no function inside a tuple
 ):
     row = tl.program_id(0).to(tl.int64)
@@ -186,11 +198,15 @@ def select(
         h = _vocab_entropy(partials_ptr + row * tiles * 3, peak, inverse, tiles, inverse_log, TILES_PAD)
     else:
         h = _entropy(total, tl.sum(times_exponential(d, e), 0), inverse_log)
-    beta = tl.load(beta_ptr + row)
     policy = tl.where(empty, 0, tl.load(policy_ptr + row))
-    own, others = RULES[0](p, h, beta)
+    before = tl.cumsum(p, 0) - p if BEFORE else p
+    # In the order of moi.policies.declaration.ARGUMENTS; the row's parameters behind them.
+    given = (p, h, slot.to(tl.float32), before, tl.max(p, 0))
+    for column in tl.static_range(P):
+        given = given + (tl.load(parameters_ptr + row * P + column),)  # noqa: RUF005
+    own, others = RULES[0](*_picked(given, PLACES, 0))
     for code in tl.static_range(1, len(RULES)):
-        own_here, others_here = RULES[code](p, h, beta)
+        own_here, others_here = RULES[code](*_picked(given, PLACES, code))
         own = tl.where(policy == code, own_here, own)
         others = tl.where(policy == code, others_here, others)
     out = row * (K + 1)

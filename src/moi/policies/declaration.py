@@ -1,0 +1,130 @@
+"""What a policy declares, and how a value of one of its parameters is checked."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+FLOAT32_MAX = 3.4028234663852886e38
+INFINITY = "inf"  # in JSON, which has no number for it
+
+# What a policy's function may ask for besides its own parameters.
+ARGUMENTS = ("prior", "entropy", "rank", "before", "best")
+# Asked for by policies that draw: the place is kept, nothing supplies them yet.
+DRAWN = ("sampled", "uniforms")
+# Keys that stand beside a policy's parameters in payloads and on command lines.
+_TAKEN = ("policy", "parameters", "top_k", "temperature", "preset", "until", "per_token", *ARGUMENTS, *DRAWN)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number that a policy reads, the same or another in each row of a batch.
+
+    low, high  bounds, both allowed unless `above`, which leaves `low` out; an infinite `high` allows infinity
+    integer    whether only whole numbers are allowed
+    help       one line for users
+
+    Raises ValueError for a name that cannot be a key, or a default outside the bounds.
+    """
+
+    name: str
+    default: float
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    integer: bool = False
+    help: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
+            raise ValueError(
+                f"parameter name {self.name!r} is not allowed; use lower-case words, none of: {_listed(_TAKEN)}"
+            )
+        object.__setattr__(self, "default", self.check(self.default))
+
+    @property
+    def allowed(self) -> str:
+        """The range in words: "a number >= 0", "an integer in [1, 8]"."""
+        kind = "an integer" if self.integer else "a number"
+        if math.isinf(self.low) and math.isinf(self.high):
+            return kind
+        if math.isinf(self.high):
+            return f"{kind} {'>' if self.above else '>='} {self.low:g}"
+        if math.isinf(self.low):
+            return f"{kind} <= {self.high:g}"
+        return f"{kind} in {'(' if self.above else '['}{self.low:g}, {self.high:g}]"
+
+    def holds(self, value: Any) -> Any:
+        """Whether a number, or each of a tensor, is in range; False for NaN."""
+        over = value > self.low if self.above else value >= self.low
+        within = over & (value <= self.high)
+        return within & (value % 1 == 0) if self.integer else within
+
+    def check(self, value: Any) -> float:
+        """`value` as a float32 can hold it: infinity, which "inf" spells too, beyond its largest number.
+
+        Raises ValueError that names the parameter, the value and what is allowed.
+        """
+        if value == INFINITY and self.high == math.inf:
+            value = math.inf
+        try:
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and self.holds(float(value)):
+                return float(value) if abs(value) <= FLOAT32_MAX else math.copysign(math.inf, value)
+        except OverflowError:  # an integer beyond floats, which JSON can spell
+            raise ValueError(
+                f"{self.name} is an integer of more than 308 digits; {self.name} must be {self.allowed}"
+            ) from None
+        raise ValueError(f"{self.name}={value!r} is not allowed; {self.name} must be {self.allowed}")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A way to share the weight of the next input between the sampled token and the candidates.
+
+    weights     (own arguments) -> (weight of the sampled token, weights of the candidates), see below
+    parameters  that the function reads, by their names
+    uniforms    random numbers in [0,1) that a step of a row needs
+
+    The function is written once, in plain arithmetic (+ - * /, comparisons as factors), and serves PyTorch, Numba,
+    Triton and ONNX; there is no branch, no call and no name from outside in it. It takes, by name and in any order,
+    what it needs of its parameters and of:
+
+        prior    p, softmax of the K best logits; [B,K] or one row or one candidate of it, as the rest
+        entropy  H, normalised to 0..1
+        rank     place of the candidate: 0 for the best
+        before   mass of the prior over lower ranks
+        best     p of rank 0
+
+    The weight of the sampled token may depend on entropy, best and parameters alone. Weights are signed and never
+    renormalised. Raises ValueError for a declaration that cannot be served.
+    """
+
+    name: str
+    weights: Callable[..., tuple[Any, Any]]
+    parameters: tuple[Parameter, ...] = ()
+    uniforms: int = 0
+    names: tuple[str, ...] = field(init=False)  # of the parameters
+    arguments: tuple[str, ...] = field(init=False)  # of the function
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(parameter.name for parameter in self.parameters))
+        object.__setattr__(self, "arguments", tuple(inspect.signature(self.weights).parameters))
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"policy name {self.name!r} is not allowed; use lower-case words")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"policy {self.name!r} declares a parameter twice: {_listed(self.names)}")
+        if self.uniforms or set(self.arguments) & set(DRAWN):
+            raise ValueError(f"policy {self.name!r} draws random numbers, which no implementation supplies yet")
+        for argument in self.arguments:
+            if argument not in (*ARGUMENTS, *self.names):
+                allowed = _listed((*ARGUMENTS, *self.names))
+                raise ValueError(f"policy {self.name!r}: weights() asks for {argument!r}; there are: {allowed}")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,106 @@
+"""Policies that other packages bring through the entry points `moi.policies`: one file, no file of this project."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHILD = Path(__file__).with_name("policy_child.py")
+
+
+def python(*argv: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """A process that finds the packages in `path` installed."""
+    environ = {**os.environ, "PYTHONPATH": str(path), "TRITON_INTERPRET": "1", "PYTHONWARNINGS": "ignore"}
+    return subprocess.run([sys.executable, *argv], env=environ, capture_output=True, text=True, timeout=400)
+
+
+@pytest.fixture(scope="module")
+def child(outside_package: Path, tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    if missing := [name for name in ("triton", "numba", "onnxruntime") if find_spec(name) is None]:
+        pytest.skip(f"needs {', '.join(missing)}")
+    scratch = tmp_path_factory.mktemp("scratch")
+    done = python(str(CHILD), str(tiny_model("qwen3")), str(scratch), path=outside_package)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_an_installed_policy_follows_those_of_the_project(child: Any) -> None:
+    assert child["names"] == ["token", "moi", "direct", "outside"]
+
+
+def test_it_runs_in_every_implementation_and_engine_and_in_the_slots_of_sglang(child: Any) -> None:
+    assert child["op"] == ["reference", "numba", "triton"]
+    assert child["engines"] == {"torch": None, "onnxruntime": None}
+    assert child["slots"] == ["Slots", "CPUSlots", "GPUSlots"]
+
+
+def test_its_parameters_are_options_of_the_command_line(child: Any) -> None:
+    shared = {"top_k": 20, "entropy": "support", "prior": "raw"}
+    assert child["command"] == {"policy": "outside", "share": 0.75, "tail": 1.0, **shared}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"policy": "outside", "share": 2}, "share=2 is not allowed; share must be a number in [0, 1]"),
+        ({"policy": "outside", "beta": 1}, "policy 'outside' has no parameter 'beta', which is one of: moi;"),
+        ({"policy": "moi", "tail": 1}, "policy 'moi' has no parameter 'tail', which is one of: outside;"),
+        ({"policy": "outsider"}, "policy='outsider' is unknown; allowed: token, moi, direct, outside"),
+        ({"policy": "outside", "x": 1}, "moi key 'x' is unknown; allowed: policy, share, tail, top_k"),
+    ],
+)
+def test_messages_come_from_the_declarations(outside_package: Path, settings: Any, reason: str) -> None:
+    done = python("-c", f"import moi\nmoi.MoIConfig(**{settings!r})", path=outside_package)
+    assert f"ValueError: {reason}" in done.stderr
+
+
+def test_nothing_is_imported_before_a_policy_is_asked_for_that_is_not_built_in(outside_package: Path) -> None:
+    code = (
+        "import sys, moi\n"
+        "moi.MoIConfig(beta=1), moi.MoIConfig('direct')\n"
+        "assert 'outside_policy' not in sys.modules\n"
+        "moi.MoIConfig('outside', share=1)\n"
+        "assert 'outside_policy' in sys.modules"
+    )
+    done = python("-c", code, path=outside_package)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "source", "reason"),
+    [
+        ("bad", "bad_policy:POLICY", "1 / 0", "bad_policy:POLICY of bad cannot be loaded: ZeroDivisionError"),
+        ("bad", "bad_policy:NOTHING", "", "bad_policy:NOTHING of bad cannot be loaded: AttributeError"),
+        ("bad", "bad_policy:POLICY", "POLICY = 3", "of bad must be a moi.Policy named 'bad', got 3"),
+        ("moi", "bad_policy:POLICY", "from moi.policies.moi import POLICY", "there is a policy 'moi' already"),
+    ],
+)
+def test_a_broken_entry_point_is_one_line_that_names_it(
+    tmp_path: Path, install_policy: Callable[..., Path], name: str, target: str, source: str, reason: str
+) -> None:
+    done = python("-m", "moi", "generate", "--prompt", "a", path=install_policy(tmp_path, name, target, source))
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert line.startswith(f"moi generate: error: policy entry point {name} = {target}")
+    assert reason in line
+
+
+def test_the_readme_s_policy_runs(tmp_path: Path, install_policy: Callable[..., Path]) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    source = readme.split("# my_package/half.py")[1].split("\n", 1)[1].split("```")[0]
+    code = (
+        "import moi, torch\n"
+        "logits = torch.tensor([[0.0, 0.0], [9.0, -9.0]])\n"
+        "config = moi.MoIConfig('half', share=0.25, top_k=2)\n"
+        "print(moi.mix(logits, torch.zeros(2).long(), config, implementation='reference').weights.tolist())"
+    )
+    done = python("-c", code, path=install_policy(tmp_path, "half", "half_policy:POLICY", source))
+    assert json.loads(done.stdout) == [[0.75, 0.125, 0.125], [1.0, 0.0, 0.0]]
