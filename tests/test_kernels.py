@@ -215,7 +215,7 @@ def test_candidates_wherever_the_largest_logits_lie(fused: Implementation, layou
     slope = -1 if layout == "ascending" else 1
     logits = torch.where(where, 10.0 - slope * index / vocab, 0.0)[None]
     case = Case("contrived", 1, vocab, MoIConfig(top_k=top_k), torch.zeros)
-    inputs = Inputs(logits, torch.tensor([7]), torch.ones(1), torch.ones(1), torch.ones(1, dtype=torch.int32))
+    inputs = Inputs(logits, torch.tensor([7]), RowParams.of([case.config], [1.0]))
     mixture = run(fused, inputs, case)
     expected = torch.sort(logits, stable=True, descending=True).indices[:, :top_k]
     assert torch.equal(mixture.ids[:, 1:], expected.int())

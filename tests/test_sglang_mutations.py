@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from moi import MoIConfig
+from moi.rows import parameter_count
 from moi_engines.parity import FLOAT32, Cases, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.request import Row
@@ -81,9 +82,10 @@ class Host(TorchEngine):
     def _configured(self, rows: list[Row]) -> Tensor:
         """Slots of no order, that hold what the batch before left there."""
         slots = torch.tensor(self._rng.sample(range(1, SLOTS), len(rows)))
-        states = [RequestState(RequestSettings(row.moi.policy, row.moi.beta), Marks()) for row in rows]
+        states = [RequestState(RequestSettings(row.moi), Marks()) for row in rows]
         settings = [state.settings_after(row.prompt, []) for state, row in zip(states, rows, strict=True)]
-        self.runtime.slots.tables.configure(slots, torch.tensor(settings, dtype=torch.int32))
+        words = [each.words(parameter_count()) for each in settings]
+        self.runtime.slots.tables.configure(slots, torch.tensor(words, dtype=torch.int32))
         return slots
 
 
@@ -123,7 +125,8 @@ def test_slots_and_embedding_agree(
         pytest.importorskip("triton", reason="Triton is not installed; pip install mixture-of-inputs[triton]")
     shared = MoIConfig.preset(preset)
     cases = make_cases(name=f"slots {architecture} {preset}", steps=16)
-    moi = [replace(shared, policy=each.policy, beta=each.beta) for each in cases.moi]
+    fixed = {key: getattr(shared, key) for key in ("top_k", "entropy", "prior")}
+    moi = [each.replace(**fixed) for each in cases.moi]
     model, cases = random_model(architecture), replace(cases, moi=moi)
     found = judge(Reference(model), cases, run(make_host(model, shared, variant), cases))
     assert found.agrees, str(found)
@@ -183,7 +186,7 @@ def _more_beta(engine: Host) -> None:
 
     def mistaken(slots: Tensor, settings: Tensor) -> None:
         configure(slots, settings)
-        tables.beta[slots] += 0.02
+        tables.parameters[slots, 0] += 0.02
 
     object.__setattr__(tables, "configure", mistaken)
 

@@ -156,9 +156,9 @@ def _flat(step: dict[str, Any]) -> list[dict[str, Any]]:
 def _reads_tokens(steps: list[dict[str, Any]]) -> bool:
     """Whether steps before the tokens are joined look at one token, its place and, for bytes, its run."""
     kinds = [step["type"] for step in steps]
-    if not {*kinds} <= {"Replace", "Strip", "Metaspace", "WordPiece", "BPEDecoder", "ByteFallback", "CTC"}:
+    if not {*kinds} <= {"Replace", "Strip", "Metaspace", "WordPiece", "BPEDecoder", "ByteFallback"}:
         return False
-    if {"CTC", "BPEDecoder"} & {*kinds} and len(kinds) > 1:  # they drop tokens, or look at the last one
+    if "BPEDecoder" in kinds and len(kinds) > 1:  # it looks at the last token
         return False
     bytes_at = kinds.index("ByteFallback") if "ByteFallback" in kinds else 0
     return all(_spares_bytes(step) for step in steps[:bytes_at])

@@ -197,8 +197,9 @@ class MarkedReference(Reference):
     marks: Sequence[tuple[int, int]]
 
     def _choose(self, logits: Tensor, rows: Any, settings: Any) -> Any:
-        policy = [code * self._mixes(row) for row, code in zip(rows, settings.policy.tolist(), strict=True)]
-        return super()._choose(logits, rows, settings._replace(policy=torch.tensor(policy)))
+        policy = [code * self._mixes(row) for row, code in zip(rows, settings.moi.policy.tolist(), strict=True)]
+        moi = settings.moi._replace(policy=torch.tensor(policy, dtype=torch.int32))
+        return super()._choose(logits, rows, settings._replace(moi=moi))
 
     def _mixes(self, row: Any) -> bool:
         end, start = self.marks[row.index // 2]  # a row and its twin
