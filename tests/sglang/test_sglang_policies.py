@@ -39,7 +39,7 @@ def test_requests_for_an_installed_policy_agree(
     path = os.pathsep.join([sglang_env()["PYTHONPATH"], str(installed)])
     flags = ("--enable-moi", "--moi-policy", "outside", "--moi-param", "share=0.25")
     server_default = MoIConfig("outside", share=0.25)
-    prompts = ask.prompts(seed=4, count=len(SETTINGS))
+    prompts = ask.prompts("installed policy", count=len(SETTINGS))
     with make_server(qwen2, *flags, PYTHONPATH=path) as server:
         params = [ask.greedy({**each, "per_token": True}, max_new_tokens=24) for each in SETTINGS]
         outputs = server.generate(prompts, params)
