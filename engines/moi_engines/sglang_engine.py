@@ -20,6 +20,8 @@ from moi_engines.request import Limits, Row
 from moi_engines.weights import check_weights
 
 _ON_CPU = {"attention_backend": "torch_native", "disable_cuda_graph": True}
+# Of its context length SGLang leaves so many positions unused; it would cut a longer text short without a word.
+RESERVED = 2
 
 
 class SGLangEngine(RowEngine):
@@ -56,7 +58,8 @@ class SGLangEngine(RowEngine):
             check_weights(self._folder)
         self.tokenizer = load_tokenizer(self._folder, trust_remote_code)
         text = config.get_text_config()
-        positions = options.get("context_length") or getattr(text, "max_position_embeddings", None)
+        context = options.get("context_length") or getattr(text, "max_position_embeddings", None)
+        positions = None if context is None else context - RESERVED
         self.limits = Limits(text.vocab_size, positions, end_ids(self._folder, config, self.tokenizer))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"

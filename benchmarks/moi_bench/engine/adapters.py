@@ -79,14 +79,15 @@ def _tensorrt(name: str, runtime: str) -> Callable[[Path, Path, int, int], Pair]
 
 
 def _sglang(model: Path, scratch: Path, batch: int, positions: int) -> Pair:
-    options: dict[str, Any] = {"context_length": positions, "max_running_requests": batch, "log_level": "error"}
+    from moi_bench.engine.plain_sglang import PlainSGLangEngine
+    from moi_engines.sglang_engine import RESERVED, SGLangEngine
+
+    context = positions + RESERVED
+    options: dict[str, Any] = {"context_length": context, "max_running_requests": batch, "log_level": "error"}
     if not any(model.glob("*.safetensors")):
         options["load_format"] = "dummy"
     if not torch.cuda.is_available():
-        options["max_total_tokens"] = batch * positions
-    from moi_bench.engine.plain_sglang import PlainSGLangEngine
-    from moi_engines.sglang_engine import SGLangEngine
-
+        options["max_total_tokens"] = batch * context
     engine = SGLangEngine(model, **options)
     return Pair(engine, PlainSGLangEngine(engine), "the same server, plain requests that report nothing")
 
