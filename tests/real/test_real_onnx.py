@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -14,7 +15,10 @@ from moi_engines.parity import TOLERANCES
 from moi_onnx.options import ExportOptions
 
 pytest.importorskip("onnxscript")
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif("MOI_REAL_TESTS" not in os.environ, reason="exports take minutes: make test-real"),
+]
 LENGTH = 256
 
 
