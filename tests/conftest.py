@@ -27,7 +27,11 @@ if not torch.cuda.is_available():  # read by Triton when it is first imported
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when huggingface_hub is first imported
 # Tiny tensors: a second thread only waits.
 torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS", "1")))
+# In the environment, so that the workers of pytest-xdist draw the same as the process that starts them.
 _SEED = int(os.environ.get("MOI_TEST_SEED") or secrets.randbelow(1 << 31))
+os.environ["MOI_TEST_SEED"] = str(_SEED)
+
+_SLOW_FOLDERS = {"sglang": 0, "real": 1, "fuzz": 2}
 
 # temperature, top_p, top_k, min_p, policy and its parameters, tokens: ragged lengths of what feedback leaves decidable.
 # Sampled rows of low beta show small mistakes, which greedy rows hide.
@@ -56,10 +60,17 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole folders of slow tests; elsewhere modules say so themselves."""
+    """Marks whole folders as slow (elsewhere modules say so themselves), and puts what takes longest first.
+
+    With several workers (`make test`) a folder of these, and elsewhere a module, stays with one worker: its tests
+    share servers and models.
+    """
     for item in items:
-        if item.path.parent.name in ("sglang", "real", "fuzz"):
+        folder = item.path.parent.name
+        if folder in _SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
+        item.add_marker(pytest.mark.xdist_group(folder if folder in _SLOW_FOLDERS else item.path.stem))
+    items.sort(key=lambda item: _SLOW_FOLDERS.get(item.path.parent.name, len(_SLOW_FOLDERS)))
 
 
 @pytest.fixture(scope="session")

@@ -27,12 +27,14 @@ class Tolerance:
     """What rounding may do: to the choice of a token (`parity_margin`), and to H and the intervention (0..1).
 
     rounding  relative error of the twins' inputs (`parity_reference`): several times what the type's own is
+    outliers  share of the judged tokens that may depart all the same: where errors have no bound but are rarely large
     """
 
     margin: float
     entropy: float
     intervention: float
     rounding: float
+    outliers: float = 0.0
 
 
 TOLERANCES = {
@@ -43,8 +45,9 @@ TOLERANCES = {
     "float16": Tolerance(5e-2, 5e-2, 5e-2, rounding=4e-3),
     # Eight times float16's.
     "bfloat16": Tolerance(0.3, 0.3, 0.3, rounding=2e-2),
-    # The reference has the same int4 weights, but ONNX Runtime rounds what it multiplies them with to 8 bits.
-    "int4": Tolerance(0.5, 0.6, 0.6, rounding=3e-2),
+    # The reference has the same int4 weights, but ONNX Runtime rounds what it multiplies them with to 8 bits, by blocks
+    # whose largest entry sets the step: about one token in a thousand is further off. A fault stays for many tokens.
+    "int4": Tolerance(0.5, 0.6, 0.6, rounding=3e-2, outliers=0.05),
 }
 FLOAT32 = TOLERANCES["float32"]
 
@@ -97,11 +100,13 @@ class Parity:
 
     tokens, judged  generated, and those of them that rounding alone cannot decide
     margin, entropy, intervention  the largest found, whatever was allowed
+    outliers  departures that the tolerance allows, of those that have a size
     departures  beyond the tolerance, in the order of the steps
     """
 
     tokens: int = 0
     judged: int = 0
+    outliers: int = 0
     margin: float = 0.0
     entropy: float = 0.0
     intervention: float = 0.0
@@ -109,15 +114,21 @@ class Parity:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing departs, and enough was judged to say so."""
-        return not self.departures and 3 * self.judged >= self.tokens
+        """Whether nothing departs but rare outliers, and enough was judged to say so."""
+        return not self._departs and 3 * self.judged >= self.tokens
 
     @property
     def reason(self) -> str | None:
-        """The first departure in words; None if the backend agrees."""
-        if self.departures:
-            return str(self.departures[0])
+        """The first departure that counts in words; None if the backend agrees."""
+        if self._departs:
+            return str(self._departs[0])
         return None if self.agrees else f"rounding decides all but {self.judged} of {self.tokens} tokens"
+
+    @property
+    def _departs(self) -> list[Departure]:
+        """All departures if there are more than allowed, else those that no rounding explains."""
+        sized = sum(departure.allowed > 0 for departure in self.departures)
+        return [each for each in self.departures if sized > self.outliers or not each.allowed]
 
     def __str__(self) -> str:
         found = f"{self.judged} of {self.tokens} tokens judged, largest margin {self.margin:.2g}"
@@ -143,6 +154,7 @@ def judge(
             _judge_token(parity, step, at, cases, tolerance)
             _judge_measures(parity, step, at, outputs[row], tolerance)
         ends[row] = (at + 1, step.event.finish_reason)
+    parity.outliers = int(tolerance.outliers * parity.judged)
     for row, (count, reason) in enumerate(ends):
         _judge_end(parity, row, count, reason, outputs[row], vocab)
     return parity
