@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Hosts whose own pins ask for CUDA builds: the tests run them on a CPU, without their dependencies.
 HOSTS := tests/requirements-sglang.txt tests/requirements-tensorrt.txt
 # Two processes, each of one thread; the folder that takes longest goes first.
-PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+PARALLEL := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-fast test-real models check doctor bench tables clean

@@ -60,17 +60,25 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks whole folders as slow (elsewhere modules say so themselves), and puts what takes longest first.
-
-    With several workers (`make test`) a folder of these, and elsewhere a module, stays with one worker: its tests
-    share servers and models.
-    """
+    """Marks whole folders as slow (elsewhere modules say so themselves) and puts those that take longest first."""
     for item in items:
-        folder = item.path.parent.name
-        if folder in _SLOW_FOLDERS:
+        if item.path.parent.name in _SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
-        item.add_marker(pytest.mark.xdist_group(folder if folder in _SLOW_FOLDERS else item.path.stem))
     items.sort(key=lambda item: _SLOW_FOLDERS.get(item.path.parent.name, len(_SLOW_FOLDERS)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several workers (`make test`) one gets a whole slow folder, else a module: its tests share servers and
+    models."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = Path(nodeid.split("::")[0])
+            return path.parent.name if path.parent.name in _SLOW_FOLDERS else str(path)
+
+    return ByFolder(config, log)
 
 
 @pytest.fixture(scope="session")
