@@ -1,6 +1,7 @@
 """Model folders: loaded, or refused with the reason."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -87,6 +88,14 @@ def test_end_of_turn_tokens_that_sglang_knows_end_a_text_too(tiny_model):
     checkpoint.tokenizer.add_tokens(["<|eom_id|>"], special_tokens=True)
     eom = checkpoint.tokenizer.convert_tokens_to_ids("<|eom_id|>")
     assert end_ids(tiny_model("qwen2"), checkpoint.model.config, checkpoint.tokenizer) == {1, eom}
+
+
+@pytest.mark.parametrize("named", [1.5, float("inf"), "</s>", [1, None], True, {"id": 1}])
+def test_an_end_that_is_no_id_is_named(tiny_model, named):
+    checkpoint = load_checkpoint(tiny_model("qwen2"))
+    checkpoint.model.config.eos_token_id = named
+    with pytest.raises(ValueError, match=re.escape(f"eos_token_id={named!r} is not allowed; it must be an id or a")):
+        end_ids(tiny_model("qwen2"), checkpoint.model.config, checkpoint.tokenizer)
 
 
 def test_an_unreadable_generation_config_names_the_folder(tiny_model, tmp_path):

@@ -186,9 +186,10 @@ def telling(real: Real) -> Callable[[Sequence[int], Sequence[Any]], None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def threads() -> Iterator[None]:
-    """All cores, unlike the tests of tiny models."""
+    """All cores that no other worker has, unlike the tests of tiny models."""
     before = torch.get_num_threads()
-    torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS") or len(os.sched_getaffinity(0))))
+    own = len(os.sched_getaffinity(0)) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS") or max(own, 1)))
     yield
     torch.set_num_threads(before)
 
