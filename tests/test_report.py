@@ -223,7 +223,7 @@ def test_bad_markers_are_refused(
         (
             "r.jsonl",
             '{"kind": "moi-eval", "schema": 1, "settings": {}, "environment": {}}\n',
-            "line 1 lacks 'device'",
+            "line 1, settings, lacks 'task'",
         ),
         ("r.jsonl", '{"kind": "moi-eval", "schema": 9}\n', "has schema=9; this version reads 1"),
         ("r.jsonl", '{"kind":"moi-ev', "has no header line"),
@@ -271,7 +271,7 @@ def test_an_evaluation_whose_settings_do_not_fit_its_samples_is_refused(
     text = next(path for path in files if path.suffix == ".jsonl").read_text()
     (tmp_path / "r.jsonl").write_text(text.replace('"arm":"moi beta=1 T=1 top-p=1"', '"arm":"x"', 1))
     assert main(["report", str(tmp_path / "r.jsonl"), "--out", str(tmp_path / "o.html")]) == 2
-    assert "was changed: settings and samples do not fit, KeyError: 'x'" in capsys.readouterr().err
+    assert "line 6 has arm='x'; allowed: 'token T=1 top-p=1', 'moi beta=1 T=1 top-p=1'" in capsys.readouterr().err
 
 
 def test_a_last_line_that_was_cut_short_is_left_out_and_said(

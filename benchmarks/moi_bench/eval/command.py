@@ -84,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     if args.task == LiveCodeBenchTask.name:
         check_generations(args.out, [arm.label for arm in plan.arms])
     settings = _settings(args, plan, folder, where, chat)
-    book = journal.Journal.open(args.out, settings, environment(device))
+    items = {item.id for item in plan.task.items}
+    book = journal.Journal.open(args.out, settings, environment(device), items)
     try:
         if len(book.samples) < plan.total:
             fits.check_fits(folder, **where)

@@ -10,14 +10,15 @@ import fcntl
 import json
 import os
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from moi import json_text
 from moi.files import check_file, is_device
-from moi_bench.eval.journal_models import Sample
-from moi_bench.row_models import validate
+from moi_bench.eval.journal_models import Sample, Settings
+from moi_bench.row_models import Environment, validate
 
 SCHEMA = 1
 KIND = "moi-eval"
@@ -44,25 +45,53 @@ class Contents:
 
 
 def load(path: Path) -> Contents:
-    """Everything in a results file; ValueError that names the line for anything this version did not write."""
+    """Everything in a results file; ValueError that names the line for anything this version did not write.
+
+    A sample belongs to the settings of the header: one of its arms, a number below its samples, no more tokens than
+    its limit, no more problems than its task. So whatever is loaded can be counted.
+    """
     raw = path.read_bytes()
     end = raw.rfind(b"\n") + 1
-    header, samples = None, dict[Key, dict[str, Any]]()
+    header, samples, known = None, dict[Key, dict[str, Any]](), _Known({})
     if not end and not raw.startswith(_BEGINNING[: len(raw)]):
         raise ValueError(f"{path} is not a results file of moi eval: it does not begin with a header line")
     for number, line in enumerate(raw[:end].split(b"\n")[:-1], 1):
         record = _parse(path, number, line)
         if number == 1:
             header = _check_header(path, record)
+            known = _Known(header["settings"])
             continue
         if set(record) != _SAMPLE_KEYS:
             raise ValueError(f"{path} line {number} is no sample: it must hold {', '.join(sorted(_SAMPLE_KEYS))}")
         validate(Sample, record, f"{path} line {number}")
         key = Key(record["arm"], record["item"], record["sample"])
+        known.check(record, f"{path} line {number}")
         if key in samples:
             raise ValueError(f"{path} line {number} repeats {key.arm!r}, problem {key.item!r}, sample {key.sample}")
         samples[key] = record
     return Contents(header, samples, end, torn=end < len(raw))
+
+
+class _Known:
+    """What a header's settings allow of samples."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+        self._arms = [arm["label"] for arm in settings.get("arms", ())]
+        self._items = set[str]()
+
+    def check(self, sample: dict[str, Any], where: str) -> None:
+        """ValueError for a sample of another arm or problem, a number or a length that the settings do not have."""
+        settings, task = self._settings, self._settings["task"]
+        if sample["arm"] not in self._arms:
+            raise ValueError(f"{where} has arm={sample['arm']!r}; allowed: {', '.join(map(repr, self._arms))}")
+        if sample["sample"] >= settings["samples"]:
+            raise ValueError(f"{where} has sample={sample['sample']}; allowed: 0 to {settings['samples'] - 1}")
+        if sample["tokens"] > settings["max_new_tokens"]:
+            raise ValueError(f"{where} has tokens={sample['tokens']}; allowed: 1 to {settings['max_new_tokens']}")
+        self._items.add(sample["item"])
+        if len(self._items) > task["n"]:
+            raise ValueError(f"{where} has item={sample['item']!r}, problem {len(self._items)} of {task['n']}")
 
 
 def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
@@ -82,9 +111,10 @@ def _check_header(path: Path, record: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{path} is not a results file of moi eval: its first line has kind={record.get('kind')!r}")
     if record.get("schema") != SCHEMA:
         raise ValueError(f"{path} has schema={record.get('schema')!r}; this version reads {SCHEMA}")
-    for key in ("settings", "environment"):
+    for key, model in (("settings", Settings), ("environment", Environment)):
         if not isinstance(record.get(key), dict):
             raise ValueError(f"{path} has {key}={record.get(key)!r} in its first line; it must be an object")
+        validate(model, record[key], f"{path} line 1, {key},")
     return record
 
 
@@ -98,11 +128,15 @@ class Journal:
         self.samples = samples
 
     @classmethod
-    def open(cls, path: Path, settings: dict[str, Any], environment: dict[str, Any]) -> Journal:
+    def open(
+        cls, path: Path, settings: dict[str, Any], environment: dict[str, Any], items: Collection[str] | None = None
+    ) -> Journal:
         """Start a file, or go on with one of the same settings; one without samples is of no settings yet.
 
-        Raises ValueError if the file has other settings or cannot be read, OSError if another process writes it or
-        nothing can be read back from it.
+        items  the names of all problems, where they are known
+
+        Raises ValueError if the file has other settings or problems or cannot be read, OSError if another process
+        writes it or nothing can be read back from it.
         """
         check(path)
         header = {"kind": KIND, "schema": SCHEMA, "settings": settings, "environment": environment}
@@ -115,15 +149,18 @@ class Journal:
             raise
         journal = cls(path, file, {}, json.loads(json_text.dumps(header)))
         try:
-            journal._take(load(path))
+            journal._take(load(path), items)
         except BaseException:
             journal.close()
             raise
         return journal
 
-    def _take(self, contents: Contents) -> None:
+    def _take(self, contents: Contents, items: Collection[str] | None) -> None:
         if contents.samples and contents.header is not None:
             _check_settings(self._path, contents.header["settings"], self._header["settings"])
+        for line, key in enumerate(contents.samples, 2):
+            if items is not None and key.item not in items:
+                raise ValueError(f"{self._path} line {line} has item={key.item!r}, which is none of the problems")
         if contents.torn:
             sys.stderr.write(f"{self._path}: the last line was cut short; it is dropped and its sample decoded again\n")
         if contents.torn or not contents.samples:

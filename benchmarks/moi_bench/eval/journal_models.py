@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from moi_bench.row_models import Count, Number
+
+# Sums of up to 65 float32 weights, rounded: a share may miss its bounds by that much.
+Share = Annotated[Number, Field(ge=-1e-3, le=1 + 1e-3)]
 
 
 class Task(BaseModel):
@@ -33,9 +36,17 @@ class Settings(BaseModel):
     task: Task
     model: Model
     engine: str
-    arms: list[Arm]
+    arms: Annotated[list[Arm], Field(min_length=1)]
     samples: Count
     max_new_tokens: Count
+
+    @field_validator("arms")
+    @classmethod
+    def _labels_once(cls, arms: list[Arm]) -> list[Arm]:
+        labels = [arm.label for arm in arms]
+        if len(set(labels)) < len(labels):
+            raise ValueError("every label must stand there once")
+        return arms
 
 
 class Sample(BaseModel):
@@ -49,6 +60,6 @@ class Sample(BaseModel):
     outcome: str
     tokens: Count
     finish: str
-    entropy: Number
-    intervention: Number
+    entropy: Share
+    intervention: Share
     text: str

@@ -11,7 +11,6 @@ from typing import Any
 
 from moi_bench import row_models
 from moi_bench.eval import journal
-from moi_bench.eval.journal_models import Settings
 from moi_bench.eval.summary import summarise
 from moi_bench.rows import SCHEMA, Row
 
@@ -77,16 +76,7 @@ def _evaluation(path: Path) -> Evaluation:
     if contents.torn:
         sys.stderr.write(f"{path}: the last line was cut short and is left out; moi eval decodes its sample again\n")
     settings, environment = contents.header["settings"], contents.header["environment"]
-    row_models.check(environment, "environment", f"{path} line 1")
-    row_models.validate(Settings, settings, f"{path} line 1, settings")
-    try:
-        return Evaluation(settings, environment, summarise(settings, contents.samples))
-    except (LookupError, TypeError) as error:
-        raise ValueError(f"{path} was changed: settings and samples do not fit, {_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return Evaluation(settings, environment, summarise(settings, contents.samples))
 
 
 def _add_rows(results: Results, path: Path) -> None:
