@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from moi.cli import main
-from moi_bench.eval.files import AIMETask, GPQATask, LiveCodeBenchTask, extract_code
+from moi_eval.tasks.files import AIMETask, GPQATask, LiveCodeBenchTask, extract_code
 
 
 def write(path: Path, *records: dict[str, Any]) -> Path:

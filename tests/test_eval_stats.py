@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moi_bench.eval.stats import difference_interval, holm, share_interval, sign_flip_p
-from moi_bench.intervals import wilson
+from moi_eval.intervals import wilson
+from moi_eval.stats import difference_interval, holm, share_interval, sign_flip_p
 
 
 def mcnemar(won: int, lost: int) -> float:

@@ -5,35 +5,19 @@ Fields that no table reads may be missing or be anything. Older files lack those
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from moi import PRESETS
 from moi_bench.rows import Row
+from moi_eval.models import Count, Environment, Number, ReadModel, validate
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
 Size = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
-
-
-class Environment(_Model):
-    """The machine, versions and command of a row."""
-
-    device: str
-    command: str
-    versions: dict[str, str | None]
-    driver: str | None = None
-    commit: str | None = None
-    note: str | None = None
-
-
-class Spread(_Model):
+class Spread(ReadModel):
     """Median and deciles over the turns of a run."""
 
     median: Positive
@@ -41,7 +25,7 @@ class Spread(_Model):
     p90: Positive
 
 
-class Side(_Model):
+class Side(ReadModel):
     """One side of a pair: output tokens/s, and milliseconds to the first and for each later token."""
 
     tokens_per_s: Spread
@@ -50,18 +34,18 @@ class Side(_Model):
     peak_bytes: Positive | None = None
 
 
-class Rate(_Model):
+class Rate(ReadModel):
     tokens_per_s: Spread
 
 
-class Pair(_Model):
+class Pair(ReadModel):
     """Ratios to transformers' generate."""
 
     plain: Spread
     moi: Spread
 
 
-class OpCase(_Model):
+class OpCase(ReadModel):
     name: str
     rows: Count
     vocab: Count
@@ -71,7 +55,7 @@ class OpCase(_Model):
     top_k: Count | None = None
 
 
-class EngineCase(_Model):
+class EngineCase(ReadModel):
     name: str
     model: str
     batch: Count
@@ -81,7 +65,7 @@ class EngineCase(_Model):
     real: bool = False
 
 
-class ServeCase(_Model):
+class ServeCase(ReadModel):
     name: str
     model: str
     share: Positive
@@ -155,7 +139,7 @@ class ONNXRow(Environment):
     measure: str
 
 
-class NamedCase(_Model):
+class NamedCase(ReadModel):
     name: str
     real: bool = False
 
@@ -176,7 +160,7 @@ class AbsentEngine(Environment):
     reason: str
 
 
-MEASURED: dict[str, type[_Model]] = {
+MEASURED: dict[str, type[ReadModel]] = {
     "environment": Environment,
     "op": OpRow,
     "engine": EngineRow,
@@ -185,22 +169,10 @@ MEASURED: dict[str, type[_Model]] = {
     "host": HostRow,
     "onnx": ONNXRow,
 }
-ABSENT: dict[str, type[_Model]] = {"op": AbsentOp, "engine": AbsentEngine, "serve": AbsentEngine}
+ABSENT: dict[str, type[ReadModel]] = {"op": AbsentOp, "engine": AbsentEngine, "serve": AbsentEngine}
 
 
 def check(row: Row, kind: str, where: str) -> None:
     """ValueError that names the row and the field that is missing or not what it must be."""
     absent = kind in ABSENT and row.get("status") != "ok"
     validate((ABSENT if absent else MEASURED)[kind], row, where)
-
-
-def validate(model: type[BaseModel], value: Any, where: str) -> None:
-    """ValueError that names the first field of `value` that does not fit the model."""
-    try:
-        model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = ".".join(map(str, first["loc"]))
-        if first["type"] == "missing":
-            raise ValueError(f"{where} lacks {path!r}; rows are read as moi bench writes them") from None
-        raise ValueError(f"{where} has {path}={first['input']!r}: {first['msg']}") from None

@@ -6,7 +6,6 @@ import html
 from collections.abc import Iterator
 from pathlib import Path
 
-from moi_bench.eval.summary import NOTE
 from moi_bench.report import growth, svg, tables
 from moi_bench.report.onnx_table import onnx_table
 from moi_bench.report.results import Evaluation, Results, is_real
@@ -14,6 +13,7 @@ from moi_bench.report.sglang_tables import host_table, throughput_table
 from moi_bench.report.style import STYLE
 from moi_bench.report.tables import Table
 from moi_bench.rows import Row
+from moi_eval.summary import NOTE
 
 # By which moi report knows its own pages.
 MARK = '<meta name="generator" content="moi report">'

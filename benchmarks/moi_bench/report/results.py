@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from moi_bench import row_models
-from moi_bench.eval import journal
-from moi_bench.eval.summary import summarise
-from moi_bench.rows import SCHEMA, Row
+from moi_bench.rows import Row
+from moi_eval import journal
+from moi_eval.environment import SCHEMA
+from moi_eval.summary import summarise
 
 _KINDS = {"op": "op", "engine": "engine", "serve": "serve"}
 _WHATS = {"decode throughput": "sglang", "host time per decode step": "host"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from moi_bench.countdown.expressions import MalformedExpressionError, evaluate
-from moi_bench.countdown.problems import Problem
-from moi_bench.countdown.tokenizer import EOS
-from moi_bench.countdown.traces import ANSWER
+from moi_eval.countdown.expressions import MalformedExpressionError, evaluate
+from moi_eval.countdown.problems import Problem
+from moi_eval.countdown.tokenizer import EOS
+from moi_eval.countdown.traces import ANSWER
 
 Outcome: TypeAlias = Literal["solved", "no answer", "malformed", "division by zero", "wrong numbers", "wrong value"]
 

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import combinations_with_replacement
 from typing import Literal, TypeAlias
 
-from moi_bench.countdown.rules import LARGEST, Numbers, attempts_by_value, check_range
+from moi_eval.countdown.rules import LARGEST, Numbers, attempts_by_value, check_range
 
 Split: TypeAlias = Literal["train", "held_out"]
 SPLITS: tuple[Split, ...] = ("train", "held_out")

@@ -12,8 +12,8 @@ import math
 import random
 from dataclasses import dataclass
 
-from moi_bench.countdown.problems import Problem
-from moi_bench.countdown.rules import Attempt, attempts, attempts_by_value, expression, step_text, value
+from moi_eval.countdown.problems import Problem
+from moi_eval.countdown.rules import Attempt, attempts, attempts_by_value, expression, step_text, value
 
 MISS, HIT, ANSWER = "no", "ok", "!"
 

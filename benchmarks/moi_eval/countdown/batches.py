@@ -12,9 +12,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from moi_bench.countdown import problems, traces
-from moi_bench.countdown.recipe import Recipe
-from moi_bench.countdown.tokenizer import EOS, PAD, vocabulary
+from moi_eval.countdown import problems, traces
+from moi_eval.countdown.recipe import Recipe
+from moi_eval.countdown.tokenizer import EOS, PAD, vocabulary
 
 IGNORED = -100
 POOL = 2000

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from moi_bench.eval.arms import Arm
-from moi_bench.eval.runner import Tick
+from moi_eval.arms import Arm
+from moi_eval.runner import Tick
 
 LOG_SECONDS = 30.0
 

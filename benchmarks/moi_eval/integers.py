@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from moi_bench.eval import mathematics
-from moi_bench.eval.answers import narrow
+from moi_eval import mathematics
+from moi_eval.answers import narrow
 
 LONGEST = 200
 _FONTS = (

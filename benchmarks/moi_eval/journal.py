@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from moi import json_text
 from moi.files import check_file, is_device
-from moi_bench.eval.journal_models import Sample, Settings
-from moi_bench.row_models import Environment, validate
+from moi_eval.journal_models import Sample, Settings
+from moi_eval.models import Environment, validate
 
 SCHEMA = 1
 KIND = "moi-eval"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from moi_bench.countdown import tokenizer
+from moi_eval.countdown import tokenizer
 
 if TYPE_CHECKING:
     from transformers import Qwen3ForCausalLM

@@ -1,4 +1,4 @@
-"""Train the Countdown model: `python -m moi_bench.countdown.train --out DIR` writes a Hugging Face folder.
+"""Train the Countdown model: `python -m moi_eval.countdown.train --out DIR` writes a Hugging Face folder.
 
 The number of steps is fixed, so a seed gives the same weights on the same machine, torch version and thread count.
 """
@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Muon, Optimizer
 
-from moi_bench.countdown import batches
-from moi_bench.countdown.folder import save
-from moi_bench.countdown.recipe import Recipe, build_model
+from moi_eval.countdown import batches
+from moi_eval.countdown.folder import save
+from moi_eval.countdown.recipe import Recipe, build_model
 from moi_onnx.folder import check_target, whole_folder
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     default = Recipe()
-    parser = argparse.ArgumentParser("python -m moi_bench.countdown.train", description="Train the Countdown model.")
+    parser = argparse.ArgumentParser("python -m moi_eval.countdown.train", description="Train the Countdown model.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--force", action="store_true", help="replace a folder that an earlier run wrote")
     parser.add_argument("--seed", type=int, default=default.seed, help="of weights and data (default %(default)s)")

@@ -4,13 +4,13 @@
     problem.prompt                                      # "18 7 7 > 67 :"
     is_solution(problem, "... ok ! 18 + ( 7 * 7 )")     # True
 
-The model lies in `moi_engines/models/countdown`; `python -m moi_bench.countdown.train --out DIR` makes it anew.
+The model lies in `moi_engines/models/countdown`; `python -m moi_eval.countdown.train --out DIR` makes it anew.
 """
 
-from moi_bench.countdown.problems import COUNTDOWN_3, COUNTDOWN_4, Game, Problem, held_out, sample
-from moi_bench.countdown.search import mean_chance
-from moi_bench.countdown.traces import Search, trace
-from moi_bench.countdown.verify import Diagnosis, diagnose, is_solution
+from moi_eval.countdown.problems import COUNTDOWN_3, COUNTDOWN_4, Game, Problem, held_out, sample
+from moi_eval.countdown.search import mean_chance
+from moi_eval.countdown.traces import Search, trace
+from moi_eval.countdown.verify import Diagnosis, diagnose, is_solution
 
 __all__ = [
     "COUNTDOWN_3",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from moi_bench.countdown import COUNTDOWN_3, COUNTDOWN_4, Problem, diagnose, held_out, mean_chance
-from moi_bench.countdown.folder import MAX_NEW_TOKENS
-from moi_bench.eval.arithmetic import arithmetic, last_answer
-from moi_bench.eval.tasks import Item, Verdict, questions
+from moi_eval.arithmetic import arithmetic, last_answer
+from moi_eval.countdown import COUNTDOWN_3, COUNTDOWN_4, Problem, diagnose, held_out, mean_chance
+from moi_eval.countdown.folder import MAX_NEW_TOKENS
+from moi_eval.tasks.base import Item, Verdict, questions
 
 GAMES = {3: COUNTDOWN_3, 4: COUNTDOWN_4}
 # The paper's limit for CountDown; the model on board needs no more than it was trained for.
@@ -19,7 +19,7 @@ _QUESTION = (
 
 
 class CountdownTask:
-    """`n` held-out problems over three or four numbers. See `moi_bench.eval.tasks.Task`.
+    """`n` held-out problems over three or four numbers. See `moi_eval.tasks.base.Task`.
 
     chat  ask in English and read the answer from its last <answer>...</answer>; otherwise in the small model's language
     """

@@ -6,9 +6,9 @@ import math
 import statistics
 from typing import Any
 
-from moi_bench.eval.journal import Key
-from moi_bench.eval.stats import difference_interval, holm, share_interval, sign_flip_p
-from moi_bench.text_table import text_table
+from moi_eval.journal import Key
+from moi_eval.stats import difference_interval, holm, share_interval, sign_flip_p
+from moi_eval.text_table import text_table
 
 NOTE = (
     "Intervals are 95 %, over problems. 'against plain' is the paired difference, in points, to plain decoding\n"

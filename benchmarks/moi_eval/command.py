@@ -10,21 +10,21 @@ from typing import Any
 import torch
 
 from moi import PRESETS, MoIConfig, json_text, policy_names
-from moi_bench import fits
-from moi_bench.eval import arms as grid
-from moi_bench.eval import journal, progress, summary
-from moi_bench.eval.countdown_task import CountdownTask
-from moi_bench.eval.export import check_generations, write_generations
-from moi_bench.eval.files import FILE_TASKS, LiveCodeBenchTask
-from moi_bench.eval.runner import SELF_BATCHING, Plan, run_missing
-from moi_bench.eval.tasks import Task
-from moi_bench.rows import environment
 from moi_engines import ENGINES, load_engine
 from moi_engines.chat import chat_prompt
 from moi_engines.checkpoint import load_config, load_tokenizer
 from moi_engines.commands.model_arguments import READS_MODELS, add_model_arguments, model_folder
 from moi_engines.commands.policy_arguments import parameter_help
 from moi_engines.protocol import Prompt
+from moi_eval import arms as grid
+from moi_eval import journal, memory_check, progress, summary
+from moi_eval.environment import environment
+from moi_eval.export import check_generations, write_generations
+from moi_eval.model_identity import identity
+from moi_eval.runner import SELF_BATCHING, Plan, run_missing
+from moi_eval.tasks.base import Task
+from moi_eval.tasks.countdown import CountdownTask
+from moi_eval.tasks.files import FILE_TASKS, LiveCodeBenchTask
 
 COUNTDOWN_N = 200
 
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     book = journal.Journal.open(args.out, settings, environment(device), items)
     try:
         if len(book.samples) < plan.total:
-            fits.check_fits(folder, **where)
+            memory_check.check_fits(folder, **where)
             _decode(args, plan, folder, book, chat)
     finally:
         book.close()
@@ -166,7 +166,7 @@ def _settings(args: argparse.Namespace, plan: Plan, folder: Path, where: dict[st
     base = {key: value for key, value in plan.base.to_dict().items() if key in ("top_k", "entropy", "prior")}
     return {
         "task": plan.task.settings,
-        "model": fits.identity(folder),
+        "model": identity(folder),
         "engine": args.engine,
         **where,
         "threads": args.threads,

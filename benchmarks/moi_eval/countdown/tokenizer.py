@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moi_bench.countdown.rules import LARGEST, OPERATORS
+from moi_eval.countdown.rules import LARGEST, OPERATORS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from moi_bench.eval.answers import boxes, narrow, parts
+from moi_eval.answers import boxes, narrow, parts
 
 SEVERAL = "several"
 _FONT = re.compile(

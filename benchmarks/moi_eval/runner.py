@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moi import MoIConfig
-from moi_bench.eval.arms import Arm, sample_seed
-from moi_bench.eval.journal import Journal, Key
-from moi_bench.eval.tasks import Item, Task
 from moi_engines import Engine
 from moi_engines.protocol import Prompt, TokenEvent
+from moi_eval.arms import Arm, sample_seed
+from moi_eval.journal import Journal, Key
+from moi_eval.tasks.base import Item, Task
 
 SELF_BATCHING = ("sglang",)
 Tick = Callable[[Arm, int], None]  # (arm, samples finished)

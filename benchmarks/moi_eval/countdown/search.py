@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from moi_bench.countdown.problems import Problem
-from moi_bench.countdown.rules import attempts, attempts_by_value, expression, step_text, value
-from moi_bench.countdown.traces import ANSWER, HIT, MISS
+from moi_eval.countdown.problems import Problem
+from moi_eval.countdown.rules import attempts, attempts_by_value, expression, step_text, value
+from moi_eval.countdown.traces import ANSWER, HIT, MISS
 
 
 def attempt_tokens(count: int) -> int:

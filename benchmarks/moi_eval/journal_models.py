@@ -4,35 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
-from moi_bench.row_models import Count, Number
+from moi_eval.models import Count, Number, ReadModel
 
 # Sums of up to 65 float32 weights, rounded: a share may miss its bounds by that much.
 Share = Annotated[Number, Field(ge=-1e-3, le=1 + 1e-3)]
 
 
-class Task(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
+class Task(ReadModel):
     name: str
     n: Count
 
 
-class Model(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
+class Model(ReadModel):
     name: str
 
 
-class Arm(BaseModel):
+class Arm(ReadModel):
     """Its label, and the label of the plain arm it is compared with."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
     label: str
     plain: str
 
 
-class Settings(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
+class Settings(ReadModel):
     task: Task
     model: Model
     engine: str
@@ -49,10 +45,10 @@ class Settings(BaseModel):
         return arms
 
 
-class Sample(BaseModel):
+class Sample(ReadModel):
     """One decoded text; solved is null where this project does not judge."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
     arm: str
     item: str
     sample: Annotated[int, Field(ge=0)]

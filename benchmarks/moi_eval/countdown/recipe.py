@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from moi_bench.countdown.problems import COUNTDOWN_3, Game
-from moi_bench.countdown.tokenizer import CONTEXT, EOS, PAD, vocabulary
-from moi_bench.countdown.traces import Search
+from moi_eval.countdown.problems import COUNTDOWN_3, Game
+from moi_eval.countdown.tokenizer import CONTEXT, EOS, PAD, vocabulary
+from moi_eval.countdown.traces import Search
 
 if TYPE_CHECKING:
     from transformers import Qwen3ForCausalLM

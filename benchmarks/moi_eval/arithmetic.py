@@ -1,10 +1,10 @@
-"""Arithmetic as chat models write it, in the notation that `moi_bench.countdown.expressions` takes."""
+"""Arithmetic as chat models write it, in the notation that `moi_eval.countdown.expressions` takes."""
 
 from __future__ import annotations
 
 import re
 
-from moi_bench.eval.answers import narrow, parts
+from moi_eval.answers import narrow, parts
 
 LONGEST = 500
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)

@@ -9,8 +9,8 @@ from typing import Any
 
 from moi import json_text
 from moi.files import check_file, write_file
-from moi_bench.eval.files import LiveCodeBenchTask, extract_code
-from moi_bench.eval.journal import Key
+from moi_eval.journal import Key
+from moi_eval.tasks.files import LiveCodeBenchTask, extract_code
 
 _WHAT = "generations that moi eval wrote"
 
