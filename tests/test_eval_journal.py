@@ -102,6 +102,8 @@ def test_other_settings_are_refused_by_name(path: Path) -> None:
         Journal.open(path, {**SETTINGS, "seed": 1}, ENVIRONMENT)
     with pytest.raises(ValueError, match=r"arms=\[a\], now it is \[a; b\]"):
         Journal.open(path, {**SETTINGS, "arms": [*SETTINGS["arms"], {"label": "b", "plain": "a"}]}, ENVIRONMENT)
+    with pytest.raises(ValueError, match=r"was started with seed=0, now it is \[\[\]; 1\]"):
+        Journal.open(path, {**SETTINGS, "seed": [[], 1]}, ENVIRONMENT)
     assert path.read_bytes() == before
 
 

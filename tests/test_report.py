@@ -215,6 +215,7 @@ def test_bad_markers_are_refused(
         ("r.json", '[{"schema": 2, "kind": "op"}]', "row 0 has schema=2; this version reads 1"),
         ("r.json", '[{"schema": 1, "kind": "gpu"}]', "row 0 has kind='gpu'; allowed: op, engine, serve"),
         ("r.json", '[{"schema": 1, "what": "x"}]', "row 0 has what='x'; allowed: decode throughput, host time per"),
+        ("r.json", '[{"schema": 1, "what": {"a": []}}]', "row 0 has what={'a': []}; allowed: decode throughput"),
         ("r.json", '[{"schema": 1, "seconds": 1}]', "row 0 has no kind; allowed: op, engine, serve"),
         ("r.json", "[]", "holds no rows"),
         ("r.json", "", "is not valid JSON, it may be cut short"),

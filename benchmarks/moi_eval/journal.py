@@ -227,5 +227,6 @@ def _inner(key: str, values: dict[str, Any]) -> dict[str, Any]:
 def _short(value: Any) -> str:
     """A setting in a message; arms by their labels."""
     if isinstance(value, list):
-        return f"[{'; '.join(str(entry.get('label', entry)) for entry in value)}]"
+        named = (entry["label"] if isinstance(entry, dict) and "label" in entry else entry for entry in value)
+        return f"[{'; '.join(map(str, named))}]"
     return repr(value)

@@ -102,7 +102,7 @@ def _kind(row: Row, where: str) -> str:
     """The field of Results a row belongs to; moi_bench.sglang_decode says "what", onnx_decode "measure"."""
     for key, kinds in (("what", _WHATS), ("measure", _MEASURES), ("kind", _KINDS)):
         if key in row:
-            if row[key] not in kinds:
+            if row[key] not in [*kinds]:  # it may be a list, which no table finds
                 raise ValueError(f"{where} has {key}={row[key]!r}; allowed: {', '.join(kinds)}")
             return kinds[row[key]]
     if "floor_us" in row:
