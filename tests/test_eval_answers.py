@@ -16,9 +16,10 @@ from moi_eval.answers import last_box, parts
 from moi_eval.choices import SEVERAL, choice
 from moi_eval.countdown import Problem
 from moi_eval.integers import integer
+from moi_eval.tasks.aime import AIMETask
 from moi_eval.tasks.base import Item
 from moi_eval.tasks.countdown import CountdownTask
-from moi_eval.tasks.files import AIMETask, GPQATask
+from moi_eval.tasks.gpqa import GPQATask
 
 WITH_MATHEMATICS = importlib.util.find_spec("math_verify") is not None
 needs_mathematics = pytest.mark.skipif(not WITH_MATHEMATICS, reason="math-verify not installed")

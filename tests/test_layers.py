@@ -20,6 +20,10 @@ UPWARDS = {"src/moi/cli.py"}
 SIDEWAYS = {("moi_bench", "moi_eval")}
 
 
+# Groups of entry points are named as modules are.
+GROUPS = {"moi.policies", "moi.tasks"}
+
+
 def named(tree: ast.AST) -> Iterator[str]:
     """Modules that a file imports anywhere in it, or names in a string: "moi_x.y:attribute", "moi_x.y"."""
     documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -32,7 +36,8 @@ def named(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
             module, _, attribute = node.value.partition(":")
             if (
-                module.split(".")[0] in HOME
+                module not in GROUPS
+                and module.split(".")[0] in HOME
                 and "." in module
                 and f"{module}.{attribute or 'x'}".replace(".", "").isidentifier()
             ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from moi_eval.answers import narrow, parts
+from moi_eval.latex import BOX, FONT, opened
 
 LONGEST = 500
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
@@ -23,7 +24,6 @@ _COMMANDS = {
 }
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}|\\[dt]?frac\s*([0-9])\s*([0-9])")
-_FONT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed|fbox|mbox)\s*\{([^{}]*)\}")
 _BLANK = re.compile(r"\\[,;:!>\s()\[\]]|[$`]|^\*\*|\*\*$")
 _LABEL = re.compile(r"^[A-Za-z][A-Za-z ]*:")
 _TIMES_X = re.compile(r"(?<=[0-9)\s])[xX](?=[0-9(\s])")
@@ -59,11 +59,7 @@ def arithmetic(answer: str) -> str:
 
 def _plain(text: str) -> str:
     text = _LABEL.sub("", _BLANK.sub(" ", narrow(text).strip()).strip())
-    for _ in range(20):  # fractions within fractions
-        bare = _FRACTION.sub(_fraction, _FONT.sub(r"\1", text))
-        if bare == text:
-            break
-        text = bare
+    text = opened(text, ((FONT, r"\1"), (BOX, r"\1"), (_FRACTION, _fraction)))
     return _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[0]), text).translate(_SIGNS)
 
 

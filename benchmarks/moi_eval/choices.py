@@ -6,11 +6,9 @@ import re
 from dataclasses import dataclass
 
 from moi_eval.answers import boxes, narrow, parts
+from moi_eval.latex import opened
 
 SEVERAL = "several"
-_FONT = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textsf|texttt|mathbf|mathrm|mathit|mathsf|boldsymbol|bm|mbox)\s*\{([^{}]*)\}"
-)
 _NOISE = re.compile(
     r"[*`$#]|\\[()\[\],;!]|\\(?:left|right|displaystyle|quad)\b|(?<!\w)_+|_+(?!\w)|<\|[^<>|\n]{1,40}\|>|</s>"
 )
@@ -78,9 +76,7 @@ def choice(text: str, letters: str = "ABCD") -> str | None:
 
 def _plain(text: str) -> str:
     """A text without fonts, dollars and emphasis; blanks are single."""
-    for _ in range(4):  # fonts within fonts
-        text = _FONT.sub(r"\1", text)
-    return _LINES.sub("\n", _BLANKS.sub(" ", _NOISE.sub("", text))).strip()
+    return _LINES.sub("\n", _BLANKS.sub(" ", _NOISE.sub("", opened(text)))).strip()
 
 
 def _stated(text: str, letters: str) -> list[_Found]:

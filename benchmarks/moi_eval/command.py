@@ -19,18 +19,13 @@ from moi_engines.protocol import Prompt
 from moi_eval import arms as grid
 from moi_eval import journal, memory_check, progress, summary
 from moi_eval.environment import environment
-from moi_eval.export import check_generations, write_generations
 from moi_eval.model_identity import identity
 from moi_eval.runner import SELF_BATCHING, Plan, run_missing
-from moi_eval.tasks.base import Task
-from moi_eval.tasks.countdown import CountdownTask
-from moi_eval.tasks.files import FILE_TASKS, LiveCodeBenchTask
-
-COUNTDOWN_N = 200
+from moi_eval.tasks import TaskOptions, task_named, task_names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", choices=["countdown", *FILE_TASKS])
+    parser.add_argument("task", choices=task_names())
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE.jsonl", help="results; the same command goes on"
     )
@@ -49,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("problems")
     group.add_argument("--numbers", type=int, default=3, choices=[3, 4], help="Countdown with 3 or 4 numbers")
-    group.add_argument("--data", type=Path, metavar="FILE.jsonl", help="problems of aime, gpqa and livecodebench")
-    group.add_argument("--n", type=int, metavar="N", help=f"problems (default: {COUNTDOWN_N} for countdown, else all)")
+    group.add_argument("--data", type=Path, metavar="FILE.jsonl", help="problems, for tasks on files")
+    group.add_argument("--n", type=int, metavar="N", help="problems (default: that of the task, or the whole file)")
     group.add_argument("--samples", type=int, default=1, metavar="S", help="samples of each problem (default: 1)")
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of problems and noise")
     group.add_argument(
@@ -81,8 +76,7 @@ def run(args: argparse.Namespace) -> int:
     plan = _plan(args, chat)
     where = {key: getattr(args, key) or "auto" for key in ("device", "dtype")}
     device = torch.device("cuda" if torch.cuda.is_available() and where["device"] != "cpu" else "cpu")
-    if args.task == LiveCodeBenchTask.name:
-        check_generations(args.out, [arm.label for arm in plan.arms])
+    plan.task.check_outputs(args.out, [arm.label for arm in plan.arms])
     settings = _settings(args, plan, folder, where, chat)
     items = {item.id for item in plan.task.items}
     book = journal.Journal.open(args.out, settings, environment(device), items)
@@ -133,13 +127,14 @@ def report(out: Path, plan: Plan, *, as_json: bool) -> int:
         json_text.write({"settings": settings, "arms": rows, "baseline": baseline, "note": summary.NOTE})
     else:
         sys.stdout.write(summary.render(settings, rows, baseline))
-    for path in write_generations(out, settings, contents.samples):
+    for path in plan.task.write_outputs(out, settings, contents.samples):
         sys.stderr.write(f"generations for the official harness: {path}\n")
     return int(len(contents.samples) < plan.total)
 
 
 def _plan(args: argparse.Namespace, chat: bool) -> Plan:
-    task = _task(args, chat)
+    options = TaskOptions(args.data, args.n, args.seed, chat, args.numbers)
+    task = task_named(args.task).from_options(options)
     parameters = grid.parameter_grid(args.param, args.beta, args.policy)
     temperatures, top_p = args.temperature, args.top_p
     if args.sweep == "paper":
@@ -149,16 +144,6 @@ def _plan(args: argparse.Namespace, chat: bool) -> Plan:
     batch = args.batch or (1024 if args.engine in SELF_BATCHING else 64)
     limit = args.max_new_tokens or task.max_new_tokens
     return Plan(task, arms, args.samples, args.seed, limit, batch, MoIConfig.preset(args.preset))
-
-
-def _task(args: argparse.Namespace, chat: bool) -> Task:
-    if args.task == "countdown":
-        if args.data is not None:
-            raise ValueError(f"--data {args.data} is not allowed; countdown makes its own problems")
-        return CountdownTask(args.numbers, COUNTDOWN_N if args.n is None else args.n, args.seed, chat=chat)
-    if args.data is None:
-        raise ValueError(f"{args.task} needs --data FILE.jsonl; docs/benchmarks.md has the format")
-    return FILE_TASKS[args.task](args.data, args.n, args.seed)
 
 
 def _settings(args: argparse.Namespace, plan: Plan, folder: Path, where: dict[str, str], chat: bool) -> dict[str, Any]:

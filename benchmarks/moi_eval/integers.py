@@ -10,14 +10,12 @@ import re
 
 from moi_eval import mathematics
 from moi_eval.answers import narrow
+from moi_eval.latex import BOX, FONT, opened
 
 LONGEST = 200
-_FONTS = (
-    "text textbf textit textrm textsf texttt mathbf mathrm mathit mathsf mathtt mathbb boldsymbol bm bf mbox hbox emph "
-    "underline boxed fbox"
-)
-_WORD = f"(?:{'|'.join(_FONTS.split())})"
-_WRAPPED = re.compile(rf"\\(?:{_WORD}|textcolor\s*\{{\w+\}})\s*\{{([^{{}}]*)\}}|^\{{([^{{}}]*)\}}$")
+_COLOUR = re.compile(r"\\textcolor\s*\{\w+\}\s*\{([^{}]*)\}")
+_GROUP = re.compile(r"^\{([^{}]*)\}$")
+_WRAPPERS = tuple((pattern, r"\1") for pattern in (FONT, BOX, _COLOUR, _GROUP))
 _NOISE = re.compile(
     r"\\(?:left|right|displaystyle|textstyle|bf|rm|it|big|Big|qquad|quad|approx|[()\[\];:!> ]|color\s*\{\w+\})|[$*`]|~"
 )
@@ -48,12 +46,7 @@ def integer(text: str) -> int | None:
 
 def plain(text: str) -> str:
     """A number without what is written around it: fonts, dollars, degrees, separators of thousands, a name and =."""
-    text = narrow(text).strip()
-    for _ in range(8):  # fonts within fonts
-        bare = _WRAPPED.sub(lambda match: match[1] if match[1] is not None else match[2], text).strip()
-        if bare == text:
-            break
-        text = bare
+    text = opened(narrow(text).strip(), _WRAPPERS)
     text = text.replace("\\!", "").replace("{,}", ",")
     text = _GROUPS.sub(lambda match: re.sub(r"[^0-9]", "", match[0]), text)
     text = _NOISE.sub(" ", text.replace("\\,", " ")).strip()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from moi_eval.arithmetic import arithmetic, last_answer
 from moi_eval.countdown import COUNTDOWN_3, COUNTDOWN_4, Problem, diagnose, held_out, mean_chance
 from moi_eval.countdown.folder import MAX_NEW_TOKENS
-from moi_eval.tasks.base import Item, Verdict, questions
+from moi_eval.tasks.base import Item, Task, TaskOptions, Verdict
 
+N = 200
 GAMES = {3: COUNTDOWN_3, 4: COUNTDOWN_4}
 # The paper's limit for CountDown; the model on board needs no more than it was trained for.
 CHAT_NEW_TOKENS = 8192
@@ -18,21 +17,29 @@ _QUESTION = (
 )
 
 
-class CountdownTask:
-    """`n` held-out problems over three or four numbers. See `moi_eval.tasks.base.Task`.
+class CountdownTask(Task):
+    """`n` held-out problems over three or four numbers.
 
     chat  ask in English and read the answer from its last <answer>...</answer>; otherwise in the small model's language
     """
+
+    name = "countdown"
 
     def __init__(self, numbers: int, n: int, seed: int, *, chat: bool) -> None:
         if numbers not in GAMES:
             raise ValueError(f"numbers={numbers} is not allowed; allowed: {', '.join(map(str, GAMES))}")
         self.problems = held_out(n, seed, GAMES[numbers])
         self.chat = chat
-        self.items = [Item(problem.prompt, self._prompt(problem), problem) for problem in self.problems]
-        self.settings: dict[str, Any] = {"name": "countdown", "numbers": numbers, "n": n, "seed": seed}
-        self.settings |= questions(self.items)
+        super().__init__(
+            [Item(problem.prompt, self._prompt(problem), problem) for problem in self.problems], seed, numbers=numbers
+        )
         self.max_new_tokens = CHAT_NEW_TOKENS if chat else MAX_NEW_TOKENS
+
+    @classmethod
+    def from_options(cls, options: TaskOptions) -> CountdownTask:
+        if options.data is not None:
+            raise ValueError(f"--data {options.data} is not allowed; countdown makes its own problems")
+        return cls(options.numbers, N if options.n is None else options.n, options.seed, chat=options.chat)
 
     def judge(self, item: Item, text: str) -> Verdict:
         if self.chat:
