@@ -19,6 +19,7 @@ from moi_engines.protocol import Prompt
 from moi_eval import arms as grid
 from moi_eval import journal, memory_check, progress, summary
 from moi_eval.environment import environment
+from moi_eval.extras import require
 from moi_eval.model_identity import identity
 from moi_eval.runner import SELF_BATCHING, Plan, run_missing
 from moi_eval.tasks import TaskOptions, task_named, task_names
@@ -69,6 +70,7 @@ def _add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decodes what --out lacks and prints the table of the whole file."""
     _check(args)
+    require("eval", "scipy", "psutil")
     journal.check(args.out)
     torch.set_num_threads(args.threads)
     folder = _folder(args)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from moi_engines.model_source import model_name
+from moi_eval.extras import require
 
 _WIDTH = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -28,14 +29,13 @@ def _elements(path: Path) -> int:
 
 
 def free_bytes(device: str) -> int | None:
-    """Memory a model may take on "cpu" or "cuda", or None where nobody says."""
+    """Memory a model may take on "cpu" or "cuda", or None on a GPU that is not there."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(torch.device(device))[0]) if torch.cuda.is_available() else None
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    require("eval", "psutil")
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def check_fits(folder: Path, device: str = "auto", dtype: str = "auto") -> None:
