@@ -224,7 +224,7 @@ def test_unknown_cases_are_refused(
 
 @pytest.mark.parametrize("suite", [LAPTOP, H100])
 def test_suites_vary_batch_context_and_vocabulary_alone(suite: tuple[EngineCase, ...]) -> None:
-    """Points that differ in nothing else: what the report draws growth from."""
+    """Points that differ in nothing else: what the report draws scaling from."""
     for axis in ("batch", "context"):
         rest = [tuple(sorted({**vars(case), axis: 0}.items())) for case in suite]
         assert max(map(rest.count, rest)) >= 3, axis

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+# Nothing that is measured is beyond: sums and percentages of what was read stay finite.
+_LARGEST = 10**18
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-_LARGEST, le=_LARGEST)]
+Count = Annotated[int, Field(ge=1, le=_LARGEST)]
 
 
 class ReadModel(BaseModel):

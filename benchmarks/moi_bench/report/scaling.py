@@ -1,4 +1,4 @@
-"""How the cost of MoI grows, as plots: one thing varies along x, a plot for each setting of everything else.
+"""How the cost of MoI scales, as plots: one thing varies along x, a plot for each setting of everything else.
 
 A line needs two points, a plot needs a line.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from moi import MoIConfig
-from moi_bench.report import svg
+from moi_bench.report import figures
 from moi_bench.rows import Row
 
 _OP = {"rows": "rows B", "vocab": "vocabulary V", "top_k": "candidates K"}
@@ -59,7 +59,7 @@ def _plots(
         for title, series in groups.items():
             long = {name: points for name, points in series.items() if len({x for x, _ in points}) > 1}
             if long:
-                yield svg.lines(long, label, f"{unit}; {title}", signed=signed)
+                yield figures.lines(long, label, unit, title, signed=signed)
 
 
 def _op(row: Row) -> Facts:

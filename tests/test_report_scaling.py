@@ -1,4 +1,4 @@
-"""Plots of growth: what varies is on x, everything else is in the title, and nothing is drawn from one point."""
+"""Plots of scaling: what varies is on x, everything else is in the title, and nothing is drawn from one point."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from moi_bench.report import growth, testing
+from moi_bench.report import scaling, testing
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], str, str, bool]]:
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], str, str, str, bool]]:
     """What is handed to the drawing."""
-    calls: list[tuple[dict[str, Any], str, str, bool]] = []
-    real = growth.svg.lines
+    calls: list[tuple[dict[str, Any], str, str, str, bool]] = []
+    real = scaling.figures.lines
 
-    def lines(series: Any, x_label: str, y_label: str, *, signed: bool = False) -> str:
-        calls.append((series, x_label, y_label, signed))
-        return real(series, x_label, y_label, signed=signed)
+    def lines(series: Any, x_label: str, y_label: str, title: str, *, signed: bool = False) -> str:
+        calls.append((series, x_label, y_label, title, signed))
+        return real(series, x_label, y_label, title, signed=signed)
 
-    monkeypatch.setattr(growth.svg, "lines", lines)
+    monkeypatch.setattr(scaling.figures, "lines", lines)
     return calls
 
 
@@ -40,11 +40,11 @@ def test_the_op_over_each_axis(drawn: list[Any]) -> None:
     for axis, value in (("top_k", 5), ("vocab", 9000)):
         rows.append(copy.deepcopy(rows[0]))
         rows[-1]["case"][axis], rows[-1]["median_us"] = value, float(value)
-    draw(growth.op_plots(rows))
+    draw(scaling.op_plots(rows))
     assert [call[1:] for call in drawn] == [
-        ("rows B", "µs per step; V=1000, D=64, K=20, float32 official, here", False),
-        ("vocabulary V", "µs per step; B=1, D=64, K=20, float32 official, here", False),
-        ("candidates K", "µs per step; B=1, V=1000, D=64, float32 official, here", False),
+        ("rows B", "µs per step", "V=1000, D=64, K=20, float32 official, here", False),
+        ("vocabulary V", "µs per step", "B=1, D=64, K=20, float32 official, here", False),
+        ("candidates K", "µs per step", "B=1, V=1000, D=64, float32 official, here", False),
     ]
     assert drawn[0][0] == {
         "eager": [(1, 10.0), (8, 15.0), (64, 100.0)],
@@ -55,11 +55,12 @@ def test_the_op_over_each_axis(drawn: list[Any]) -> None:
 
 
 def test_engines_add_the_difference_of_their_times_per_token(drawn: list[Any]) -> None:
-    draw(growth.engine_plots(on("here", testing._engines())))
-    ((series, label, title, signed),) = drawn
+    draw(scaling.engine_plots(on("here", testing._engines())))
+    ((series, label, unit, title, signed),) = drawn
     assert series == {"torch": [(2, 250.0), (8, 500.0)], "sglang": [(2, -125.0), (8, 125.0)]}
     assert (label, signed) == ("batch", True)
-    assert title == "added µs per decode step; embedded, V=116, context 6, 4 new tokens, here"
+    assert unit == "added µs per decode step"
+    assert title == "embedded, V=116, context 6, 4 new tokens, here"
 
 
 def test_the_vocabulary_varies_on_one_body_only(drawn: list[Any]) -> None:
@@ -67,21 +68,21 @@ def test_the_vocabulary_varies_on_one_body_only(drawn: list[Any]) -> None:
     for model, vocab in (("narrow-32k", 32_000), ("narrow-152k", 151_936), ("embedded", 115)):
         rows += on("here", testing._engines()[:1])
         rows[-1]["case"] |= {"model": model, "vocab": vocab}
-    draw(growth.engine_plots(rows))
-    ((series, label, title, _),) = drawn
+    draw(scaling.engine_plots(rows))
+    ((series, label, _, title, _),) = drawn
     assert label == "vocabulary V"
     assert series == {"torch": [(32_000, 250.0), (151_936, 250.0)]}
     assert "narrow, B=2" in title
 
 
 def test_serving_has_a_line_for_each_share(drawn: list[Any]) -> None:
-    draw(growth.serve_plots(on("here", testing._serve())))
-    ((series, label, _, signed),) = drawn
+    draw(scaling.serve_plots(on("here", testing._serve())))
+    ((series, label, _, _, signed),) = drawn
     assert series == {"50% MoI requests": [(1, 0.125), (8, 1.0)]}
     assert (label, signed) == ("concurrent requests", True)
 
 
 def test_machines_are_not_mixed_and_one_point_is_no_plot(drawn: list[Any]) -> None:
     rows = testing._engines()
-    draw(growth.engine_plots([*on("here", rows[:1]), *on("there", rows[1:2]), *on("there", rows[3:])]))
+    draw(scaling.engine_plots([*on("here", rows[:1]), *on("there", rows[1:2]), *on("there", rows[3:])]))
     assert drawn == []
