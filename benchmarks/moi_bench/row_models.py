@@ -5,13 +5,14 @@ Fields that no table reads may be missing or be anything. Older files lack those
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from moi import PRESETS
 from moi_bench.rows import Row
-from moi_eval.models import Count, Environment, Number, ReadModel, validate
+from moi_eval.models import Count, Environment, Number, ReadModel, complaint
 
 Size = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -160,19 +161,51 @@ class AbsentEngine(Environment):
     reason: str
 
 
-MEASURED: dict[str, type[ReadModel]] = {
-    "environment": Environment,
-    "op": OpRow,
-    "engine": EngineRow,
-    "serve": ServeRow,
-    "sglang": SGLangRow,
-    "host": HostRow,
-    "onnx": ONNXRow,
-}
-ABSENT: dict[str, type[ReadModel]] = {"op": AbsentOp, "engine": AbsentEngine, "serve": AbsentEngine}
+def _tag(row: Row) -> str:
+    """Rows of these kinds hold a reason instead of figures where nothing could be measured."""
+    absent = row["kind"] in ("op", "engine", "serve") and row.get("status") != "ok"
+    return f"{row['kind']}{' absent' * absent}"
 
 
-def check(row: Row, kind: str, where: str) -> None:
-    """ValueError that names the row and the field that is missing or not what it must be."""
-    absent = kind in ABSENT and row.get("status") != "ok"
-    validate((ABSENT if absent else MEASURED)[kind], row, where)
+AnyRow = Annotated[
+    Annotated[OpRow, Tag("op")]
+    | Annotated[EngineRow, Tag("engine")]
+    | Annotated[ServeRow, Tag("serve")]
+    | Annotated[SGLangRow, Tag("sglang")]
+    | Annotated[HostRow, Tag("host")]
+    | Annotated[ONNXRow, Tag("onnx")]
+    | Annotated[AbsentOp, Tag("op absent")]
+    | Annotated[AbsentEngine, Tag("engine absent")]
+    | Annotated[AbsentEngine, Tag("serve absent")],
+    Discriminator(_tag),
+]
+# What rows from before they said their kind say instead, or, of SGLang, where one file holds two kinds.
+_KINDS = {kind: kind for kind in ("op", "engine", "serve")}
+_WHATS = {"decode throughput": "sglang", "host time per decode step": "host"}
+_MEASURES = {"export": "onnx", "decode": "onnx"}
+
+
+def check(row: Row, where: str) -> str:
+    """The kind of a row; ValueError that names the row and the field that is missing or not what it must be."""
+    kind = _kind(row, where)
+    try:
+        _adapter().validate_python({**row, "kind": kind})
+    except ValidationError as error:
+        raise ValueError(complaint(error, where, outer=1)) from None
+    return kind
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Any]:
+    return TypeAdapter(AnyRow)
+
+
+def _kind(row: Row, where: str) -> str:
+    for key, kinds in (("what", _WHATS), ("measure", _MEASURES), ("kind", _KINDS)):
+        if key in row:
+            if row[key] not in [*kinds]:  # it may be a list, which no table finds
+                raise ValueError(f"{where} has {key}={row[key]!r}; allowed: {', '.join(kinds)}")
+            return kinds[row[key]]
+    if "floor_us" in row:
+        return "op"
+    raise ValueError(f"{where} has no kind; allowed: {', '.join(_KINDS)}")

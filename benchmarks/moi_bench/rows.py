@@ -36,7 +36,7 @@ def kind_of(row: Row) -> str:
         return "sglang" if "what" in row else "onnx"
     if "kind" in row:
         return str(row["kind"])
-    return "parity" if "check" in row else "op"
+    return "parity" if "check" in row else "op"  # of before rows said it
 
 
 def dumps(rows: list[Row]) -> str:

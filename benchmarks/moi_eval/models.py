@@ -34,8 +34,13 @@ def validate(model: type[BaseModel], value: Any, where: str) -> None:
     try:
         model.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = ".".join(map(str, first["loc"]))
-        if first["type"] == "missing":
-            raise ValueError(f"{where} lacks {path!r}; rows are read as moi bench writes them") from None
-        raise ValueError(f"{where} has {path}={first['input']!r}: {first['msg']}") from None
+        raise ValueError(complaint(error, where)) from None
+
+
+def complaint(error: ValidationError, where: str, outer: int = 0) -> str:
+    """The first thing that is wrong, in one line; `outer` parts of its path are left out."""
+    first = error.errors(include_url=False)[0]
+    path = ".".join(map(str, first["loc"][outer:]))
+    if first["type"] == "missing":
+        return f"{where} lacks {path!r}; rows are read as moi bench writes them"
+    return f"{where} has {path}={first['input']!r}: {first['msg']}"
