@@ -62,14 +62,14 @@ $(VENV)/bin/pip:
 
 # The stamps make the second time quick; they follow the files that say what to install.
 $(VENV)/.demo: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(PIP) --editable '.[engine,cpu]'
+	$(PIP) --editable '.[engine,cpu,eval]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.demo
-	$(PIP) --editable '.[engine,cpu,onnx]'
+	$(PIP) --editable '.[engine,cpu,onnx,bench]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo $(HOSTS)
-	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,eval,tensorrt-rtx,test,check]'
+	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,bench,tensorrt-rtx,test,check]'
 	$(PIP) --no-deps $(HOSTS:%=--requirement %)
 	@touch $@

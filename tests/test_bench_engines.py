@@ -13,7 +13,7 @@ import torch
 
 from moi import MoIConfig
 from moi.cli import main
-from moi_bench import engines, fits, serve
+from moi_bench import engines, serve
 from moi_bench.engine import adapters, memory, worker
 from moi_bench.engine.cases import H100, LAPTOP, EngineCase, vocabulary
 from moi_bench.engine.transformers_generate import TransformersGenerate
@@ -22,6 +22,7 @@ from moi_engines import SamplingParams, embedded_model
 from moi_engines.checkpoint import load_checkpoint
 from moi_engines.testing import save_tiny_model
 from moi_engines.torch_engine import TorchEngine
+from moi_eval import memory_check
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +174,7 @@ def test_large_random_weights_are_refused_where_they_cannot_be_made_in_place(tmp
 
 
 def test_models_that_do_not_fit_are_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fits, "free_bytes", lambda _: 1 << 20)
+    monkeypatch.setattr(memory_check, "free_bytes", lambda _: 1 << 20)
     (row,) = worker.measure("torch", [TINY], 1, tmp_path)
     assert row["status"] == "failed"
     assert "model countdown needs 0.0 GiB for its weights as float32" in row["reason"]
@@ -184,13 +185,13 @@ def test_models_that_do_not_fit_are_not_begun(tmp_path: Path, monkeypatch: pytes
 
 
 def test_dummy_models_have_the_public_shape_and_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fits, "free_bytes", lambda _: None)
+    monkeypatch.setattr(memory_check, "free_bytes", lambda _: None)
     folder = adapters.make_dummy("gemma-3-27b", tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     assert (config["hidden_size"], config["vocab_size"]) == (5376, 262208)
     assert config["architectures"] == ["Gemma3ForCausalLM"]
     assert not list(folder.glob("*.safetensors"))
-    assert 600_000 < fits.parameters(embedded_model()) < 610_000
+    assert 600_000 < memory_check.parameters(embedded_model()) < 610_000
 
 
 def test_memory_has_a_peak_that_starts_anew() -> None:
@@ -223,7 +224,7 @@ def test_unknown_cases_are_refused(
 
 @pytest.mark.parametrize("suite", [LAPTOP, H100])
 def test_suites_vary_batch_context_and_vocabulary_alone(suite: tuple[EngineCase, ...]) -> None:
-    """Points that differ in nothing else: what the report draws growth from."""
+    """Points that differ in nothing else: what the report draws scaling from."""
     for axis in ("batch", "context"):
         rest = [tuple(sorted({**vars(case), axis: 0}.items())) for case in suite]
         assert max(map(rest.count, rest)) >= 3, axis

@@ -92,7 +92,7 @@ def test_suites_cover_the_shapes_of_serving() -> None:
 
 @pytest.mark.parametrize("suite", [op.LAPTOP, op.H100])
 def test_suites_vary_rows_vocabulary_and_candidates_alone(suite: tuple[op.OpCase, ...]) -> None:
-    """Each axis has three points that differ in nothing else: what the report draws growth from."""
+    """Each axis has three points that differ in nothing else: what the report draws scaling from."""
     shapes = [{**vars(case), "top_k": case.config.top_k} for case in suite]
     for axis in ("rows", "vocab", "top_k"):
         rest = [tuple(sorted({**shape, axis: 0}.items())) for shape in shapes]

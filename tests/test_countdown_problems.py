@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moi_bench.countdown import problems, rules, search, traces
-from moi_bench.countdown.problems import COUNTDOWN_3, COUNTDOWN_4, Game, Problem
-from moi_bench.countdown.verify import is_solution
+from moi_eval.countdown import problems, rules, search, traces
+from moi_eval.countdown.problems import COUNTDOWN_3, COUNTDOWN_4, Game, Problem
+from moi_eval.countdown.verify import is_solution
 
 games = st.sampled_from([COUNTDOWN_3, COUNTDOWN_4])
 splits = st.sampled_from(problems.SPLITS)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moi_bench.countdown import problems, tokenizer, traces
+from moi_eval.countdown import problems, tokenizer, traces
 
 WORDS = tokenizer.vocabulary()
 SYMBOL_COUNT = 13

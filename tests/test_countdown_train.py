@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from moi_bench.countdown import batches, problems, tokenizer, train
-from moi_bench.countdown.recipe import Architecture, Recipe
-from moi_bench.countdown.verify import is_solution
 from moi_engines import embedded_model
+from moi_eval.countdown import batches, problems, tokenizer, train
+from moi_eval.countdown.recipe import Architecture, Recipe
+from moi_eval.countdown.verify import is_solution
 
 pytestmark = pytest.mark.slow
 

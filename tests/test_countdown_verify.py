@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from moi_bench.countdown import problems, traces
-from moi_bench.countdown.expressions import DEEPEST, MalformedExpressionError, evaluate
-from moi_bench.countdown.problems import COUNTDOWN_3, COUNTDOWN_4, Problem
-from moi_bench.countdown.verify import diagnose, is_solution
+from moi_eval.countdown import problems, traces
+from moi_eval.countdown.expressions import DEEPEST, MalformedExpressionError, evaluate
+from moi_eval.countdown.problems import COUNTDOWN_3, COUNTDOWN_4, Problem
+from moi_eval.countdown.verify import diagnose, is_solution
 
 PROBLEM = Problem((18, 7, 7), 67)
 OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}

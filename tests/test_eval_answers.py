@@ -11,14 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from moi_bench.countdown import Problem
-from moi_bench.eval import mathematics
-from moi_bench.eval.answers import last_box, parts
-from moi_bench.eval.choices import SEVERAL, choice
-from moi_bench.eval.countdown_task import CountdownTask
-from moi_bench.eval.files import AIMETask, GPQATask
-from moi_bench.eval.integers import integer
-from moi_bench.eval.tasks import Item
+from moi_eval import mathematics
+from moi_eval.answers import last_box, parts
+from moi_eval.choices import SEVERAL, choice
+from moi_eval.countdown import Problem
+from moi_eval.integers import integer
+from moi_eval.tasks.aime import AIMETask
+from moi_eval.tasks.base import Item
+from moi_eval.tasks.countdown import CountdownTask
+from moi_eval.tasks.gpqa import GPQATask
 
 WITH_MATHEMATICS = importlib.util.find_spec("math_verify") is not None
 needs_mathematics = pytest.mark.skipif(not WITH_MATHEMATICS, reason="math-verify not installed")

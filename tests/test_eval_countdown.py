@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from moi.cli import main
-from moi_bench.countdown import Problem
-from moi_bench.eval import runner
-from moi_bench.eval.arms import make_arms, parameter_grid, sample_seed
-from moi_bench.eval.countdown_task import CountdownTask
-from moi_bench.eval.journal import Journal, load
+from moi_eval import runner
+from moi_eval.arms import make_arms, parameter_grid, sample_seed
+from moi_eval.countdown import Problem
+from moi_eval.journal import Journal, load
+from moi_eval.tasks.countdown import CountdownTask
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "laptop"
 SMALL = ["--n", "6", "--samples", "2", "--batch", "5", "--policy", "token", "moi", "--seed", "3"]
@@ -63,7 +63,7 @@ def test_the_table_has_shares_intervals_and_pairs(capsys: pytest.CaptureFixture[
 def test_a_finished_run_is_not_decoded_again(
     capsys: pytest.CaptureFixture[str], whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moi_bench.eval.command.load_engine", lambda *_, **__: pytest.fail("decoded again"))
+    monkeypatch.setattr("moi_eval.command.load_engine", lambda *_, **__: pytest.fail("decoded again"))
     before = whole.read_bytes()
     assert run(capsys, whole)[0] == 0
     assert whole.read_bytes() == before
@@ -206,7 +206,7 @@ def test_bad_input_is_one_line_and_leaves_no_file(
 def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moi_bench.fits.free_bytes", lambda device: 1 << 20)
+    monkeypatch.setattr("moi_eval.memory_check.free_bytes", lambda device: 1 << 20)
     assert main(["eval", "countdown", "--n", "1", "--device", "cpu", "--out", str(tmp_path / "r.jsonl")]) == 2
     assert "model countdown needs 0.0 GiB for its weights as float32, cpu has 0.0 GiB free" in capsys.readouterr().err
 

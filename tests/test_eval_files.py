@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from moi.cli import main
-from moi_bench.eval.files import AIMETask, GPQATask, LiveCodeBenchTask, extract_code
+from moi_eval.tasks.aime import AIMETask
+from moi_eval.tasks.gpqa import GPQATask
+from moi_eval.tasks.livecodebench import LiveCodeBenchTask, extract_code
 
 
 def write(path: Path, *records: dict[str, Any]) -> Path:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moi_bench.eval.journal import SCHEMA, Journal, Key, load
-from moi_bench.eval.summary import summarise
+from moi_eval.journal import SCHEMA, Journal, Key, load
+from moi_eval.summary import summarise
 
 SETTINGS: dict[str, Any] = {
     "task": {"name": "t", "n": 2},

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moi_bench.eval.stats import difference_interval, holm, share_interval, sign_flip_p
-from moi_bench.intervals import wilson
+from moi_eval.intervals import wilson
+from moi_eval.stats import difference_interval, holm, score_interval, share_interval, sign_flip_p
 
 
 def mcnemar(won: int, lost: int) -> float:
@@ -33,6 +34,41 @@ def test_it_counts_every_assignment_of_signs(differences: list[int]) -> None:
 
 def signs_of(count: int) -> list[tuple[int, ...]]:
     return list(itertools.product((-1, 1), repeat=count))
+
+
+Z95 = 1.959963984540054
+
+
+def by_hand(share: float, trials: float) -> tuple[float, float]:
+    """Wilson 1927, solved for the share."""
+    middle = (share + Z95**2 / (2 * trials)) / (1 + Z95**2 / trials)
+    half = Z95 * math.sqrt(share * (1 - share) / trials + Z95**2 / (4 * trials**2)) / (1 + Z95**2 / trials)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1))
+def test_intervals_are_those_of_the_formula(trials: int, part: float) -> None:
+    successes = round(part * trials)
+    expected = by_hand(successes / trials, trials)
+    assert wilson(successes, trials) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert score_interval(successes / trials, float(trials)) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@given(st.lists(st.sampled_from([-1, 0, 1]), max_size=400))
+def test_the_binomial_test_is_mcnemars_exact_test(differences: list[int]) -> None:
+    expected = mcnemar(differences.count(1), differences.count(-1))
+    assert sign_flip_p(differences) == pytest.approx(expected, rel=1e-9)
+    doubled = sign_flip_p([2 * difference for difference in differences])  # the same, found problem by problem
+    assert doubled == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.lists(st.integers(-4, 4), min_size=2, max_size=50))
+def test_the_difference_s_interval_is_mean_and_standard_error(differences: list[int]) -> None:
+    mean, low, high = difference_interval(differences, 4)
+    means = [difference / 4 for difference in differences]
+    half = Z95 * statistics.stdev(means) / math.sqrt(len(means))
+    assert mean == pytest.approx(statistics.fmean(means))
+    assert (low, high) == pytest.approx((max(-1, mean - half), min(1, mean + half)))
 
 
 def test_one_sample_a_problem_gives_wilson() -> None:

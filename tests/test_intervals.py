@@ -2,7 +2,7 @@
 
 import pytest
 
-from moi_bench.intervals import wilson
+from moi_eval.intervals import wilson
 
 
 def test_known_values():

@@ -16,8 +16,12 @@ HOME = {file.parent.name: shelf for shelf in SHELVES for file in (ROOT / shelf).
 FILES = [file for name, shelf in sorted(HOME.items()) for file in sorted((ROOT / shelf / name).rglob("*.py"))]
 # moi.cli names the sub-commands, which live with the package that does the work; nothing else points up.
 UPWARDS = {"src/moi/cli.py"}
-# A test of two hosts at once, or a compiler of one host's plugin, would be listed here.
-SIDEWAYS: set[tuple[str, str]] = set()
+# The report and the demo read evaluations; no evaluation reads a benchmark.
+SIDEWAYS = {("moi_bench", "moi_eval")}
+
+
+# Groups of entry points are named as modules are.
+GROUPS = {"moi.policies", "moi.tasks"}
 
 
 def named(tree: ast.AST) -> Iterator[str]:
@@ -32,7 +36,8 @@ def named(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
             module, _, attribute = node.value.partition(":")
             if (
-                module.split(".")[0] in HOME
+                module not in GROUPS
+                and module.split(".")[0] in HOME
                 and "." in module
                 and f"{module}.{attribute or 'x'}".replace(".", "").isidentifier()
             ):

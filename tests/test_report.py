@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from moi.cli import main
-from moi_bench.report import svg, tables
+from moi_bench.report import figures, tables
 from moi_bench.report.markdown import markdown
 from moi_bench.report.page import page as report_page
 from moi_bench.report.results import read
@@ -59,6 +59,8 @@ def test_the_page_is_whole_and_loads_nothing(page: str) -> None:
     assert parser.open == []
     assert not re.search(r"<(script|link|img|iframe)|https?:|@import|url\(", page)
     assert 'name="viewport"' in page
+    names = re.findall(r' id="([^"]*)"', page)
+    assert len(set(names)) == len(names)
 
 
 def test_every_figure_comes_from_the_files(page: str) -> None:
@@ -87,28 +89,53 @@ def test_memory_is_computed_from_the_documented_layout() -> None:
     assert table.rows[0] == ["QwQ-32B, 90 x 32768", "28.1 GiB", "320 MiB", "196 B", "17.2 KiB"]
 
 
-def test_plots_are_valid_drawings() -> None:
+def test_figures_are_valid_drawings_with_axes_and_units() -> None:
     for figure in (
-        svg.lines({"a & b": [(1, 10.0), (8, 20.0)], "c": [(1, 0.5)]}, "rows <B>", "µs"),
-        svg.lines({"a": [(1, -3.0), (8, 40.0)], "b": [(8, 0.0)]}, "rows", "added µs", signed=True),
-        svg.lines({"flat": [(1, 0.0), (8, 0.0)]}, "rows", "added µs", signed=True),
-        svg.intervals([("one", 1.0, 0.5, 2.0)], "%", ("paper", -3.66)),
-        svg.intervals([("flat", 0.0, 0.0, 0.0)], "%", None),
+        figures.lines({"a & b": [(1, 10.0), (8, 20.0)], "c": [(1, 0.5)]}, "rows <B>", "unit", "title"),
+        figures.lines({"a": [(1, -3.0), (8, 40.0)], "b": [(8, 0.0)]}, "rows <B>", "unit", "title", signed=True),
+        figures.lines({"flat": [(1, 0.0), (8, 0.0)]}, "rows <B>", "unit", "title", signed=True),
+        figures.lines({"tiny": [(1, 1e-320), (8, 1e18)]}, "rows <B>", "unit", "title"),
+        figures.intervals([("one", 1.0, 0.5, 2.0)], "rows <B>", "title", ("unit", -3.66)),
+        figures.intervals([("unit $\\frac", 0.0, 0.0, 0.0), ("🎲 \ud835 \x00", 1.0, 1.0, 1.0)], "rows <B>", "title"),
+        figures.intervals([("unit " + "x" * 5000, 1e18, -1e18, 1e18)], "rows <B>", "title"),
     ):
         root = ET.fromstring(figure)
+        words = [text for text in root.itertext() if text.strip()]
         assert root.tag == "figure"
-        assert "nan" not in figure
         assert root.find("svg") is not None
+        assert "nan" not in figure
+        assert "rows <B>" in words
+        assert any("unit" in word for word in words)
+        assert words[0] == "title"
+        names = re.findall(r' id="([^"]*)"', figure)
+        assert len(set(names)) == len(names)
+        assert set(re.findall(r'href="#([^"]*)"', figure)) <= set(names)
 
 
 def test_added_time_below_zero_is_drawn_below_the_line_at_zero() -> None:
-    figure = ET.fromstring(svg.lines({"a": [(1, -3.0), (8, 40.0)]}, "rows", "µs", signed=True))
-    (zero,) = (float(line.get("y1", "")) for line in figure.iter("line") if line.get("class") == "zero")
-    below, above = (float(dot.get("cy", "")) for dot in figure.iter("circle"))
-    assert above < zero < below
-    assert zero - above == pytest.approx(40 / 3 * (below - zero), rel=0.05)
-    labels = [text.text for text in figure.iter("text")]
-    assert labels == ["1", "8", "-20", "0", "20", "40", "rows"]
+    figure = ET.fromstring(figures.lines({"a": [(1, -3.0), (8, 40.0)]}, "rows", "µs", "title", signed=True))
+    paths = [[float(x) for x in re.findall(r"-?[\d.]+", path.get("d", ""))] for path in figure.iter("path")]
+    labels = {text.text: float(text.get("y", "nan")) for text in figure.iter("text")}
+    (line,) = (path for path in paths if len(path) == 4 and path[0] != path[2] and path[1] != path[3])
+    below, above = line[1], line[3]
+    unit = (labels["0"] - labels["20"]) / 20
+    assert unit > 0
+    assert below - above == pytest.approx(43 * unit)
+    levels = [path[1] for path in paths if len(path) == 4 and path[1] == path[3]]
+    assert any(level == pytest.approx(below - 3 * unit) for level in levels)
+    assert list(labels)[:2] == ["1", "8"]
+
+
+def test_the_page_opens_with_costs_and_gains_and_ends_with_machines(page: str) -> None:
+    titles = re.findall(r"<h2>(.*?)</h2>", page)
+    assert titles[0] == "What MoI costs and gains"
+    assert titles[-1] == "Machines, versions, commands to repeat"
+    opening = page.split("<h2>")[1]
+    assert opening.count("<svg") == 2
+    for words in ("torch, embedded: -12.3 [-20.0, -5.0]", "made up, 50% MoI requests: -12.3", "change of tokens/s, %"):
+        assert words in opening, words
+    assert "countdown, made up, moi beta=1 T=1 top-p=1:" in opening
+    assert ">50.0 [-48.0, 100.0]<" in opening
 
 
 def test_markdown_tables_are_replaced_between_their_markers(files: list[Path], tmp_path: Path) -> None:
@@ -246,6 +273,11 @@ def test_files_that_are_no_results_are_refused(
         ("op", lambda row: row.pop("case"), "row 0 lacks 'case'"),
         ("op", lambda row: row.update(median_us=None), "row 0 has median_us=None: Input should be a valid number"),
         ("op", lambda row: row.update(median_us=0), "row 0 has median_us=0: Input should be greater than 0"),
+        (
+            "op",
+            lambda row: row.update(median_us=1e300),
+            "row 0 has median_us=1e+300: Input should be less than or equal",
+        ),
         ("engines", lambda row: row.pop("ratio"), "row 0 lacks 'ratio'"),
         ("engines", lambda row: row.update(moi=3), "row 0 has moi=3: Input should be"),
         ("engines", lambda row: row.update(status="failed"), "row 0 has reason=None: Input should be a valid string"),

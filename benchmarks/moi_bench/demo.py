@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 import torch
 
 from moi import MoIConfig, json_text
-from moi_bench.countdown import Problem, held_out, is_solution, mean_chance
-from moi_bench.intervals import wilson
 from moi_engines import Engine, SamplingParams, embedded_model, load_engine
 from moi_engines.request import collect
+from moi_eval.countdown import Problem, held_out, is_solution, mean_chance
+from moi_eval.intervals import wilson
 
 NEW_TOKENS = 170
 POLICIES = ("token", "moi", "direct")

@@ -16,11 +16,12 @@ import torch
 from moi_bench.engine.adapters import ADAPTERS
 from moi_bench.engine.cases import MODELS, SUITES, EngineCase
 from moi_bench.engine.worker import failed
-from moi_bench.rows import Row, dumps, environment, prepare, version, write
-from moi_bench.text_table import text_table
+from moi_bench.rows import Row, dumps, prepare, write
 from moi_engines.availability import BACKENDS
 from moi_engines.commands.model_arguments import MODEL_HELP
 from moi_engines.model_source import resolve_model
+from moi_eval.environment import environment, version
+from moi_eval.text_table import text_table
 
 KIND = "engine"
 _LIBRARIES = {

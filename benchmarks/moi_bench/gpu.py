@@ -18,8 +18,9 @@ from moi import Mixture
 from moi.kernels import IMPLEMENTATIONS, Implementation
 from moi.testing import CASES, Case, Inputs, assert_embedding, assert_mixture, oracle_embed, oracle_mix
 from moi_bench import op
-from moi_bench.rows import Row, environment, prepare, write
+from moi_bench.rows import Row, prepare, write
 from moi_bench.timer import capture
+from moi_eval.environment import environment
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDTH = 320

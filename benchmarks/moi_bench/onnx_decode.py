@@ -23,8 +23,9 @@ from pathlib import Path
 import torch
 
 from moi import MoIConfig, json_text
-from moi_bench.rows import Row, environment, prepare, version, write
+from moi_bench.rows import Row, prepare, write
 from moi_engines import Engine, SamplingParams, load_engine
+from moi_eval.environment import environment, version
 
 _QWEN3_06B = {
     "vocab_size": 151_936,

@@ -21,8 +21,9 @@ from moi import Mixture, MoIConfig, RowParams, mixture, policy_code
 from moi.kernels import IMPLEMENTATIONS, Implementation
 from moi.rows import parameter_count
 from moi.testing import TOLERANCES, Inputs, assert_close
-from moi_bench.rows import Row, dumps, environment, prepare, table, write
+from moi_bench.rows import Row, dumps, prepare, table, write
 from moi_bench.timer import Call, copy_bandwidth, launches, measure
+from moi_eval.environment import environment
 
 # Inputs of a case are rotated until they exceed this many bytes, several times the largest second-level cache; at most
 # MOST_SETS of them, so single rows of small vocabularies (32 MB in all) may be found in that cache.

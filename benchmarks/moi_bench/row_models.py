@@ -5,35 +5,20 @@ Fields that no table reads may be missing or be anything. Older files lack those
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from moi import PRESETS
 from moi_bench.rows import Row
+from moi_eval.models import Count, Environment, Number, ReadModel, complaint
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
 Size = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
-
-
-class Environment(_Model):
-    """The machine, versions and command of a row."""
-
-    device: str
-    command: str
-    versions: dict[str, str | None]
-    driver: str | None = None
-    commit: str | None = None
-    note: str | None = None
-
-
-class Spread(_Model):
+class Spread(ReadModel):
     """Median and deciles over the turns of a run."""
 
     median: Positive
@@ -41,7 +26,7 @@ class Spread(_Model):
     p90: Positive
 
 
-class Side(_Model):
+class Side(ReadModel):
     """One side of a pair: output tokens/s, and milliseconds to the first and for each later token."""
 
     tokens_per_s: Spread
@@ -50,18 +35,18 @@ class Side(_Model):
     peak_bytes: Positive | None = None
 
 
-class Rate(_Model):
+class Rate(ReadModel):
     tokens_per_s: Spread
 
 
-class Pair(_Model):
+class Pair(ReadModel):
     """Ratios to transformers' generate."""
 
     plain: Spread
     moi: Spread
 
 
-class OpCase(_Model):
+class OpCase(ReadModel):
     name: str
     rows: Count
     vocab: Count
@@ -71,7 +56,7 @@ class OpCase(_Model):
     top_k: Count | None = None
 
 
-class EngineCase(_Model):
+class EngineCase(ReadModel):
     name: str
     model: str
     batch: Count
@@ -81,7 +66,7 @@ class EngineCase(_Model):
     real: bool = False
 
 
-class ServeCase(_Model):
+class ServeCase(ReadModel):
     name: str
     model: str
     share: Positive
@@ -155,7 +140,7 @@ class ONNXRow(Environment):
     measure: str
 
 
-class NamedCase(_Model):
+class NamedCase(ReadModel):
     name: str
     real: bool = False
 
@@ -176,31 +161,51 @@ class AbsentEngine(Environment):
     reason: str
 
 
-MEASURED: dict[str, type[_Model]] = {
-    "environment": Environment,
-    "op": OpRow,
-    "engine": EngineRow,
-    "serve": ServeRow,
-    "sglang": SGLangRow,
-    "host": HostRow,
-    "onnx": ONNXRow,
-}
-ABSENT: dict[str, type[_Model]] = {"op": AbsentOp, "engine": AbsentEngine, "serve": AbsentEngine}
+def _tag(row: Row) -> str:
+    """Rows of these kinds hold a reason instead of figures where nothing could be measured."""
+    absent = row["kind"] in ("op", "engine", "serve") and row.get("status") != "ok"
+    return f"{row['kind']}{' absent' * absent}"
 
 
-def check(row: Row, kind: str, where: str) -> None:
-    """ValueError that names the row and the field that is missing or not what it must be."""
-    absent = kind in ABSENT and row.get("status") != "ok"
-    validate((ABSENT if absent else MEASURED)[kind], row, where)
+AnyRow = Annotated[
+    Annotated[OpRow, Tag("op")]
+    | Annotated[EngineRow, Tag("engine")]
+    | Annotated[ServeRow, Tag("serve")]
+    | Annotated[SGLangRow, Tag("sglang")]
+    | Annotated[HostRow, Tag("host")]
+    | Annotated[ONNXRow, Tag("onnx")]
+    | Annotated[AbsentOp, Tag("op absent")]
+    | Annotated[AbsentEngine, Tag("engine absent")]
+    | Annotated[AbsentEngine, Tag("serve absent")],
+    Discriminator(_tag),
+]
+# What rows from before they said their kind say instead, or, of SGLang, where one file holds two kinds.
+_KINDS = {kind: kind for kind in ("op", "engine", "serve")}
+_WHATS = {"decode throughput": "sglang", "host time per decode step": "host"}
+_MEASURES = {"export": "onnx", "decode": "onnx"}
 
 
-def validate(model: type[BaseModel], value: Any, where: str) -> None:
-    """ValueError that names the first field of `value` that does not fit the model."""
+def check(row: Row, where: str) -> str:
+    """The kind of a row; ValueError that names the row and the field that is missing or not what it must be."""
+    kind = _kind(row, where)
     try:
-        model.model_validate(value)
+        _adapter().validate_python({**row, "kind": kind})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = ".".join(map(str, first["loc"]))
-        if first["type"] == "missing":
-            raise ValueError(f"{where} lacks {path!r}; rows are read as moi bench writes them") from None
-        raise ValueError(f"{where} has {path}={first['input']!r}: {first['msg']}") from None
+        raise ValueError(complaint(error, where, outer=1)) from None
+    return kind
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Any]:
+    return TypeAdapter(AnyRow)
+
+
+def _kind(row: Row, where: str) -> str:
+    for key, kinds in (("what", _WHATS), ("measure", _MEASURES), ("kind", _KINDS)):
+        if key in row:
+            if row[key] not in [*kinds]:  # it may be a list, which no table finds
+                raise ValueError(f"{where} has {key}={row[key]!r}; allowed: {', '.join(kinds)}")
+            return kinds[row[key]]
+    if "floor_us" in row:
+        return "op"
+    raise ValueError(f"{where} has no kind; allowed: {', '.join(_KINDS)}")

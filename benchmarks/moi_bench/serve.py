@@ -20,11 +20,9 @@ from moi import MoIConfig
 from moi_bench.engine.adapters import make_dummy
 from moi_bench.engine.cases import LARGEST_ON_DISK, SHAPES, make_model
 from moi_bench.engines import table_of_reasons
-from moi_bench.fits import check_fits
 from moi_bench.report.tables import serve_table
-from moi_bench.rows import Row, dumps, environment, prepare, version, write
+from moi_bench.rows import Row, dumps, prepare, write
 from moi_bench.server import Server, post
-from moi_bench.text_table import text_table
 from moi_bench.timer import summarise
 from moi_engines import SamplingParams
 from moi_engines.availability import BACKENDS
@@ -33,6 +31,9 @@ from moi_engines.model_source import model_name
 from moi_engines.parity import TOLERANCES, Cases, Output, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.parity_types import types_here
+from moi_eval.environment import environment, version
+from moi_eval.memory_check import check_fits
+from moi_eval.text_table import text_table
 
 KIND = "serve"
 TIMEOUT_S = 1200

@@ -25,9 +25,10 @@ from typing import Any
 
 import torch
 
-from moi_bench.rows import Row, dumps, environment, prepare, version, write
+from moi_bench.rows import Row, dumps, prepare, write
 from moi_bench.sglang_host import host_time
 from moi_bench.timer import summarise
+from moi_eval.environment import environment, version
 
 SIDES = ("plain", "moi")
 # Public shapes of Qwen/QwQ-32B and Qwen/Qwen2.5-1.5B.

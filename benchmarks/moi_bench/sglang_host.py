@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from moi import MoIConfig
-from moi_bench.rows import Row, environment, version
+from moi_bench.rows import Row
 from moi_bench.timer import Timing, summarise
+from moi_eval.environment import environment, version
 
 TARGET_US = 150
 ROUNDS, REPEATS = 5, 100

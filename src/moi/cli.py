@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("moi_engines.commands.doctor", "what this machine can run, and what to install for the rest"),
     "selftest": ("moi_engines.commands.selftest", "check that each backend generates the torch engine's tokens here"),
     "demo": ("moi_bench.demo", "the main job on the model that ships with the project"),
-    "eval": ("moi_bench.eval.command", "accuracy of plain decoding, MoI and Direct Mixture on the same problems"),
+    "eval": ("moi_eval.command", "accuracy of plain decoding, MoI and Direct Mixture on the same problems"),
     "report": ("moi_bench.report.command", "results as one HTML page and as Markdown tables"),
     "bench": ("moi_bench.command", "measure the op and the engines, plain decoding and MoI in turn"),
 }

@@ -21,7 +21,7 @@ WORK: dict[str, tuple[str, ...]] = {
     "bench": ("moi_bench.op.measure_cases", "moi_bench.engines.measure", "moi_bench.serve.measure"),
     "compile": ("moi_tensorrt.command.compile_engine",),
     "demo": ("moi_bench.demo.load_engine",),
-    "eval": ("moi_bench.eval.command.load_engine",),
+    "eval": ("moi_eval.command.load_engine",),
     "export": ("moi_engines.onnx_export.export",),
     "generate": ("moi_engines.commands.generate.load_engine",),
     "selftest": ("moi_engines.commands.selftest.examine",),

@@ -43,7 +43,7 @@ def test_problems(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("moi_bench.eval.command.load_engine", reached)
+    monkeypatch.setattr("moi_eval.command.load_engine", reached)
     good, file = "".join(json.dumps(record) + "\n" for record in PROBLEMS[task]).encode(), tmp_path / "p.jsonl"
     for turn in range(150):
         data = damaged_json(good, dice)
@@ -74,7 +74,7 @@ def test_results_that_are_resumed(
     assert call(line).status == 0
     file = tmp_path / "r.jsonl"
     good = file.read_bytes()
-    monkeypatch.setattr("moi_bench.eval.command.load_engine", reached)
+    monkeypatch.setattr("moi_eval.command.load_engine", reached)
     for _ in range(150):
         data = damaged_json(good, dice)
         file.write_bytes(data)

@@ -12,12 +12,12 @@ from torch import Tensor
 from moi import Mixture, MoIConfig
 from moi_bench.engine.cases import SHAPES
 from moi_bench.engine.transformers_generate import TransformersGenerate
-from moi_bench.fits import check_size
 from moi_engines import Engine, load_engine
 from moi_engines.checkpoint import load_checkpoint
 from moi_engines.request import Row
 from moi_engines.sampler import sample
 from moi_engines.torch_engine import TorchEngine
+from moi_eval.memory_check import check_size
 
 TOKEN = MoIConfig("token")
 

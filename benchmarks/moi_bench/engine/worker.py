@@ -22,13 +22,13 @@ from moi import MoIConfig
 from moi_bench.engine import memory
 from moi_bench.engine.adapters import ADAPTERS, MAKES_WEIGHTS_IN_PLACE, TOKEN, Pair, make_dummy, with_transformers
 from moi_bench.engine.cases import LARGEST_ON_DISK, SHAPES, EngineCase, make_model, vocabulary, vocabulary_of
-from moi_bench.fits import check_fits
 from moi_bench.rows import Row
 from moi_bench.timer import summarise
 from moi_engines import Engine, SamplingParams
 from moi_engines.parity import TOLERANCES, Cases, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.parity_types import types_here
+from moi_eval.memory_check import check_fits
 
 CHECK_TOKENS, CHECK_PROMPT = 12, 16
 # As people serve reasoning models. Without top-k the noise picks among all ids of a flat random model, whose

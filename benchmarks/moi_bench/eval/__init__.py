@@ -1,1 +1,1 @@
-"""Evaluations: finished samples go to a JSONL file one by one, so that long runs can be interrupted and resumed."""
+"""Where version 0.1 had evaluations; they are in `moi_eval` now, and these names go on working."""

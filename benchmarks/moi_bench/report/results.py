@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from moi_bench import row_models
-from moi_bench.eval import journal
-from moi_bench.eval.summary import summarise
-from moi_bench.rows import SCHEMA, Row
-
-_KINDS = {"op": "op", "engine": "engine", "serve": "serve"}
-_WHATS = {"decode throughput": "sglang", "host time per decode step": "host"}
-_MEASURES = {"export": "onnx", "decode": "onnx"}
+from moi_bench.rows import Row
+from moi_eval import journal
+from moi_eval.environment import SCHEMA
+from moi_eval.summary import summarise
 
 
 @dataclass
@@ -92,18 +89,4 @@ def _add_rows(results: Results, path: Path) -> None:
         where = f"{path} row {index}"
         if row.get("schema") != SCHEMA:
             raise ValueError(f"{where} has schema={row.get('schema')!r}; this version reads {SCHEMA}")
-        kind = _kind(row, where)
-        row_models.check(row, kind, where)
-        getattr(results, kind).append(row)
-
-
-def _kind(row: Row, where: str) -> str:
-    """The field of Results a row belongs to; moi_bench.sglang_decode says "what", onnx_decode "measure"."""
-    for key, kinds in (("what", _WHATS), ("measure", _MEASURES), ("kind", _KINDS)):
-        if key in row:
-            if row[key] not in [*kinds]:  # it may be a list, which no table finds
-                raise ValueError(f"{where} has {key}={row[key]!r}; allowed: {', '.join(kinds)}")
-            return kinds[row[key]]
-    if "floor_us" in row:
-        return "op"
-    raise ValueError(f"{where} has no kind; allowed: {', '.join(_KINDS)}")
+        getattr(results, row_models.check(row, where)).append(row)

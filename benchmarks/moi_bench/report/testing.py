@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from moi_bench.eval.journal import Journal, Key
-from moi_bench.rows import SCHEMA, Row, dumps
+from moi_bench.rows import Row, dumps
+from moi_eval.environment import SCHEMA
+from moi_eval.journal import Journal, Key
 
 _MACHINE: Row = {
     "schema": SCHEMA,

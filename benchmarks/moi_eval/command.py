@@ -1,0 +1,197 @@
+"""`moi eval`: accuracy of plain decoding, MoI and Direct Mixture on the same problems, resumable at any point."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moi import PRESETS, MoIConfig, json_text, policy_names
+from moi_engines import ENGINES, load_engine
+from moi_engines.chat import chat_prompt
+from moi_engines.checkpoint import load_config, load_tokenizer
+from moi_engines.commands.model_arguments import READS_MODELS, add_model_arguments, model_folder
+from moi_engines.commands.policy_arguments import parameter_help
+from moi_engines.protocol import Prompt
+from moi_eval import arms as grid
+from moi_eval import journal, memory_check, progress, summary
+from moi_eval.environment import environment
+from moi_eval.extras import require
+from moi_eval.model_identity import identity
+from moi_eval.runner import SELF_BATCHING, Plan, run_missing
+from moi_eval.tasks import TaskOptions, task_named, task_names
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", choices=task_names())
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.jsonl", help="results; the same command goes on"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    _add_problem_arguments(parser)
+    _add_decoding_arguments(parser)
+    group = parser.add_argument_group("model")
+    group.add_argument("--engine", choices=list(ENGINES), default="torch")
+    add_model_arguments(group)
+    group.add_argument("--device", help='"auto", "cpu", "cuda", ... (torch and sglang)')
+    group.add_argument("--dtype", help='"auto", "float32", "float16" or "bfloat16" (torch and sglang)')
+    group.add_argument("--threads", type=int, default=1, help="CPU threads of torch (default: 1)")
+    group.add_argument("--batch", type=int, metavar="B", help="rows decoded together (default: 64; 1024 for sglang)")
+
+
+def _add_problem_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("problems")
+    group.add_argument("--numbers", type=int, default=3, choices=[3, 4], help="Countdown with 3 or 4 numbers")
+    group.add_argument("--data", type=Path, metavar="FILE.jsonl", help="problems, for tasks on files")
+    group.add_argument("--n", type=int, metavar="N", help="problems (default: that of the task, or the whole file)")
+    group.add_argument("--samples", type=int, default=1, metavar="S", help="samples of each problem (default: 1)")
+    group.add_argument("--seed", type=int, default=0, metavar="S", help="of problems and noise")
+    group.add_argument(
+        "--prompt", choices=["auto", "plain", "chat"], default="auto", help="auto: chat if there is a template"
+    )
+
+
+def _add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("decoding; every combination is an arm")
+    group.add_argument("--policy", nargs="+", choices=policy_names(), default=["token", "moi", "direct"])
+    several = f"several times, also of one name, for a grid: {parameter_help()}"
+    group.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help=several)
+    group.add_argument("--beta", nargs="+", type=float, help="short for --param beta=B (default: 1)")
+    group.add_argument("--temperature", nargs="+", type=float, default=[1.0], metavar="T")
+    group.add_argument("--top-p", nargs="+", type=float, default=[1.0], metavar="P")
+    group.add_argument("--sweep", choices=["paper"], help="the paper's grid of beta x temperature x top-p")
+    group.add_argument("--preset", choices=list(PRESETS), default="official")
+    group.add_argument("--max-new-tokens", type=int, metavar="N", help="default: that of the task")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decodes what --out lacks and prints the table of the whole file."""
+    _check(args)
+    require("eval", "scipy", "psutil")
+    journal.check(args.out)
+    torch.set_num_threads(args.threads)
+    folder = _folder(args)
+    chat = _chat(args.prompt, load_tokenizer(folder, bool(args.trust_remote_code)))
+    plan = _plan(args, chat)
+    where = {key: getattr(args, key) or "auto" for key in ("device", "dtype")}
+    device = torch.device("cuda" if torch.cuda.is_available() and where["device"] != "cpu" else "cpu")
+    plan.task.check_outputs(args.out, [arm.label for arm in plan.arms])
+    settings = _settings(args, plan, folder, where, chat)
+    items = {item.id for item in plan.task.items}
+    book = journal.Journal.open(args.out, settings, environment(device), items)
+    try:
+        if len(book.samples) < plan.total:
+            memory_check.check_fits(folder, **where)
+            _decode(args, plan, folder, book, chat)
+    finally:
+        book.close()
+    return report(args.out, plan, as_json=args.json)
+
+
+def _decode(args: argparse.Namespace, plan: Plan, folder: Path, book: journal.Journal, chat: bool) -> None:
+    given = ((key, getattr(args, key)) for key in ("device", "dtype", "trust_remote_code"))
+    options = {key: value for key, value in given if value is not None}
+    engine: Any = load_engine(args.engine, folder, **options)
+
+    def prompt(text: str) -> Prompt:
+        return chat_prompt(engine.tokenizer, text).ids if chat else text
+
+    _check_positions(engine, [prompt(item.prompt) for item in plan.task.items], plan.max_new_tokens)
+    with progress.shown(plan.total, len(book.samples), args.out) as tick:
+        run_missing(engine, prompt, plan, book, tick)
+
+
+def _check_positions(engine: Any, prompts: list[Prompt], new_tokens: int) -> None:
+    """ValueError for the first problem that cannot be decoded to its end, before hours went into the others."""
+    positions = getattr(getattr(engine, "limits", None), "positions", None)
+    if positions is None:
+        return
+    for index, given in enumerate(prompts):
+        count = len(engine.tokenizer(given, verbose=False)["input_ids"] if isinstance(given, str) else given)
+        if count + new_tokens > positions:
+            raise ValueError(
+                f"problem {index} has {count} tokens and --max-new-tokens is {new_tokens}; "
+                f"the model has {positions} positions"
+            )
+
+
+def report(out: Path, plan: Plan, *, as_json: bool) -> int:
+    """Print what the file says; 0 if it is complete."""
+    contents = journal.load(out)
+    if contents.header is None:
+        raise ValueError(f"{out} holds no sample")
+    settings = contents.header["settings"]
+    rows, baseline = summary.summarise(settings, contents.samples), plan.task.baseline(plan.max_new_tokens)
+    if as_json:
+        json_text.write({"settings": settings, "arms": rows, "baseline": baseline, "note": summary.NOTE})
+    else:
+        sys.stdout.write(summary.render(settings, rows, baseline))
+    for path in plan.task.write_outputs(out, settings, contents.samples):
+        sys.stderr.write(f"generations for the official harness: {path}\n")
+    return int(len(contents.samples) < plan.total)
+
+
+def _plan(args: argparse.Namespace, chat: bool) -> Plan:
+    options = TaskOptions(args.data, args.n, args.seed, chat, args.numbers)
+    task = task_named(args.task).from_options(options)
+    parameters = grid.parameter_grid(args.param, args.beta, args.policy)
+    temperatures, top_p = args.temperature, args.top_p
+    if args.sweep == "paper":
+        parameters["beta"] = list(grid.PAPER_BETAS)
+        temperatures, top_p = grid.PAPER_TEMPERATURES, grid.PAPER_TOP_P
+    arms = grid.make_arms(args.policy, parameters, temperatures, top_p)
+    batch = args.batch or (1024 if args.engine in SELF_BATCHING else 64)
+    limit = args.max_new_tokens or task.max_new_tokens
+    return Plan(task, arms, args.samples, args.seed, limit, batch, MoIConfig.preset(args.preset))
+
+
+def _settings(args: argparse.Namespace, plan: Plan, folder: Path, where: dict[str, str], chat: bool) -> dict[str, Any]:
+    """What must stay the same when a file is resumed."""
+    base = {key: value for key, value in plan.base.to_dict().items() if key in ("top_k", "entropy", "prior")}
+    return {
+        "task": plan.task.settings,
+        "model": identity(folder),
+        "engine": args.engine,
+        **where,
+        "threads": args.threads,
+        "prompt": "chat" if chat else "plain",
+        "moi": base,
+        "arms": [arm.to_dict() for arm in plan.arms],
+        "samples": plan.samples,
+        "seed": plan.seed,
+        "max_new_tokens": plan.max_new_tokens,
+        "batch": plan.batch,
+    }
+
+
+def _chat(wanted: str, tokenizer: Any) -> bool:
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    if wanted == "chat" and not has_template:
+        raise ValueError("--prompt chat: the model's tokenizer has no chat template")
+    return wanted == "chat" or (wanted == "auto" and has_template)
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    """The checked model folder; exported and compiled ones are for the engines that read them."""
+    for key in ("device", "dtype", "revision", "trust_remote_code"):
+        if getattr(args, key) is not None and args.engine not in READS_MODELS:
+            flag = key.replace("_", "-")
+            raise ValueError(f"--{flag} is not an option of the engine {args.engine}; of: {', '.join(READS_MODELS)}")
+    if args.engine in READS_MODELS:
+        return load_config(model_folder(args), trust_remote_code=bool(args.trust_remote_code))[0]
+    if args.model is None:
+        raise ValueError(f"--engine {args.engine} needs --model FOLDER, made by moi export (and moi compile)")
+    folder = Path(args.model)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"model folder {folder} does not exist")
+    return folder
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name, least in (("n", 1), ("samples", 1), ("batch", 1), ("max_new_tokens", 1), ("threads", 1), ("seed", 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')}={value} is not allowed; it must be an integer >= {least}")

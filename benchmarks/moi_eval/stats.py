@@ -1,0 +1,83 @@
+"""Confidence intervals and exact paired tests for samples that come in groups, several to a problem."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from moi_eval.extras import require
+from moi_eval.intervals import wilson
+
+
+def score_interval(share: float, trials: float) -> tuple[float, float]:
+    """95 % Wilson score interval of a share seen over `trials`, an effective number: scipy's takes whole ones alone."""
+    require("eval", "scipy")
+    from scipy.stats import norm
+
+    z2 = float(norm.ppf(0.975)) ** 2
+    middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = math.sqrt(z2 * (share * (1 - share) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def share_interval(solved: Sequence[int], samples: int) -> tuple[float, float]:
+    """95 % interval of the share solved: `solved` of `samples` for each problem.
+
+    Samples of one problem are alike, so the Wilson interval is taken at their effective number
+    p (1 - p) / var(mean over problems), between the number of problems and that of samples.
+    """
+    problems = len(solved)
+    share = sum(solved) / (problems * samples)
+    if samples == 1:
+        return wilson(sum(solved), problems)
+    if problems == 1:
+        return score_interval(share, problems)
+    variance = statistics.variance([count / samples for count in solved]) / problems
+    spread = share * (1 - share)  # 0 where all or none were solved: then count problems, not samples
+    effective = spread / variance if variance > 0 else math.inf if spread > 0 else 0.0
+    return score_interval(share, min(max(effective, problems), problems * samples))
+
+
+def difference_interval(differences: Sequence[int], samples: int) -> tuple[float, float, float]:
+    """(mean, low, high) of the difference in share solved, paired by problem; 95 %, normal approximation."""
+    require("eval", "scipy")
+    from scipy.stats import norm
+
+    means = [difference / samples for difference in differences]
+    mean = statistics.fmean(means)
+    half = float(norm.ppf(0.975)) * statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else 1.0
+    return mean, max(-1.0, mean - half), min(1.0, mean + half)
+
+
+def sign_flip_p(differences: Sequence[int]) -> float:
+    """Exact two-sided p of "both arms solve alike", from the difference in solved samples of each problem.
+
+    Under it the sign of each problem's difference is a fair coin. With one sample a problem this is McNemar's exact
+    test, a binomial test of the problems that moved; else the distribution of the sum is found problem by problem,
+    since scipy's permutation test would enumerate every flip.
+    """
+    require("eval", "scipy")
+    import numpy as np
+    from scipy.stats import binomtest
+
+    moved = [abs(difference) for difference in differences if difference]
+    reach, seen = sum(moved), abs(sum(differences))
+    if seen == 0:
+        return 1.0
+    if reach == len(moved):  # nobody moved by more than one
+        return float(binomtest((reach + seen) // 2, reach).pvalue)
+    chance = np.zeros(2 * reach + 1)
+    chance[reach] = 1.0
+    for size in moved:
+        chance = (np.roll(chance, size) + np.roll(chance, -size)) / 2  # mass never reaches the ends too soon
+    return min(1.0, 2 * float(chance[reach + seen :].sum()))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values adjusted for their number (Holm): rejecting those below 5 % errs at all in 5 % of cases."""
+    adjusted, worst = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = worst
+    return adjusted
