@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -92,10 +93,11 @@ def test_end_of_turn_tokens_that_sglang_knows_end_a_text_too(tiny_model):
 
 @pytest.mark.parametrize("named", [1.5, float("inf"), "</s>", [1, None], True, {"id": 1}])
 def test_an_end_that_is_no_id_is_named(tiny_model, named):
-    checkpoint = load_checkpoint(tiny_model("qwen2"))
-    checkpoint.model.config.eos_token_id = named
-    with pytest.raises(ValueError, match=re.escape(f"eos_token_id={named!r} is not allowed; it must be an id or a")):
-        end_ids(tiny_model("qwen2"), checkpoint.model.config, checkpoint.tokenizer)
+    folder = tiny_model("qwen2")
+    checkpoint = load_checkpoint(folder, CPU, torch.float32)
+    config = SimpleNamespace(eos_token_id=named, get_text_config=lambda: None)
+    with pytest.raises(ValueError, match=re.escape(f"eos_token_id={named!r} is not allowed; it must be an id or sev")):
+        end_ids(folder, config, checkpoint.tokenizer)
 
 
 def test_an_unreadable_generation_config_names_the_folder(tiny_model, tmp_path):
