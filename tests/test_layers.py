@@ -16,8 +16,8 @@ HOME = {file.parent.name: shelf for shelf in SHELVES for file in (ROOT / shelf).
 FILES = [file for name, shelf in sorted(HOME.items()) for file in sorted((ROOT / shelf / name).rglob("*.py"))]
 # moi.cli names the sub-commands, which live with the package that does the work; nothing else points up.
 UPWARDS = {"src/moi/cli.py"}
-# A test of two hosts at once, or a compiler of one host's plugin, would be listed here.
-SIDEWAYS: set[tuple[str, str]] = set()
+# The compiler of TensorRT engines compiles TensorRT's plugin in.
+SIDEWAYS: set[tuple[str, str]] = {("moi_compile", "moi_tensorrt")}
 
 
 def named(tree: ast.AST) -> Iterator[str]:
