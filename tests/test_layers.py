@@ -16,10 +16,9 @@ HOME = {file.parent.name: shelf for shelf in SHELVES for file in (ROOT / shelf).
 FILES = [file for name, shelf in sorted(HOME.items()) for file in sorted((ROOT / shelf / name).rglob("*.py"))]
 # moi.cli names the sub-commands, which live with the package that does the work; nothing else points up.
 UPWARDS = {"src/moi/cli.py"}
-# The report and the demo read evaluations; no evaluation reads a benchmark.
-SIDEWAYS = {("moi_bench", "moi_eval")}
-
-
+# The report and the demo read evaluations, no evaluation reads a benchmark; the compiler of TensorRT engines compiles
+# TensorRT's plugin in.
+SIDEWAYS = {("moi_bench", "moi_eval"), ("moi_compile", "moi_tensorrt")}
 # Groups of entry points are named as modules are.
 GROUPS = {"moi.policies", "moi.tasks"}
 

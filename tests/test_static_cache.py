@@ -20,12 +20,12 @@ from moi_engines.testing import save_tiny_model
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+from moi_compile.sidecar import Profile
 from moi_engines import onnx_session
 from moi_engines.onnx_engine import ONNXEngine
 from moi_engines.onnx_export import export
 from moi_engines.tensorrt_engine import TensorRTEngine
 from moi_onnx.options import ExportOptions
-from moi_tensorrt.sidecar import Profile
 
 pytestmark = pytest.mark.slow
 

@@ -19,12 +19,12 @@ import pytest
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("moi_tensorrt")
-from moi_tensorrt import command
-from moi_tensorrt.compile import CompileOptions, compile_engine
-from moi_tensorrt.network import profile_of
+from moi_compile import command
+from moi_compile.compile import CompileOptions, compile_engine
+from moi_compile.network import profile_of
+from moi_compile.sidecar import file_hash, source_hash
 from moi_tensorrt.plan import INPUTS, OUTPUTS
 from moi_tensorrt.plugin import PLUGIN_ID
-from moi_tensorrt.sidecar import file_hash, source_hash
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ EXPORTS = _exports()
 def _compile(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, without the `moi` entry point around it."""
     code = (
-        "import argparse, sys; from moi_tensorrt import command; parser = argparse.ArgumentParser(); "
+        "import argparse, sys; from moi_compile import command; parser = argparse.ArgumentParser(); "
         "command.add_arguments(parser); sys.exit(command.run(parser.parse_args()))"
     )
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
@@ -91,7 +91,7 @@ def test_progress_reaches_the_end_and_bad_graphs_are_explained(export: Path, tmp
     code = f"""
 import json, sys
 from pathlib import Path
-from moi_tensorrt.compile import CompileOptions, compile_engine
+from moi_compile.compile import CompileOptions, compile_engine
 seen = {{}}
 options = CompileOptions("tensorrt-rtx", ("8.9",), 2)
 def report(phase, done, total):
@@ -185,7 +185,7 @@ def test_a_growing_cache_is_refused() -> None:
 def test_missing_libraries_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("model.onnx", "moi_config.json"):
         (tmp_path / name).write_text("{}")
-    monkeypatch.setattr("moi_tensorrt.runtimes.find_spec", lambda name: None)
+    monkeypatch.setattr("moi_compile.runtimes.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"tensorrt is not installed; pip install 'mixture-of-inputs\[tensorrt\]'"):
         compile_engine(tmp_path, tmp_path / "x", CompileOptions())
     with pytest.raises(ImportError, match=r"pip install 'mixture-of-inputs\[tensorrt-rtx\]'"):

@@ -20,15 +20,15 @@ import torch
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 from moi import MoIConfig
+from moi_compile import loading
+from moi_compile.network import DECODE, PREFILL
+from moi_compile.runtimes import RUNTIMES
+from moi_compile.sidecar import Profile, Sidecar, read_sidecar, sidecar_path, source_hash, write_engine
 from moi_engines import load_engine
 from moi_engines.parity import Cases, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.protocol import SamplingParams
 from moi_engines.tensorrt_engine import TensorRTEngine, TensorRTRTXEngine
-from moi_tensorrt import loading
-from moi_tensorrt.network import DECODE, PREFILL
-from moi_tensorrt.runtimes import RUNTIMES
-from moi_tensorrt.sidecar import Profile, Sidecar, read_sidecar, sidecar_path, source_hash, write_engine
 
 pytestmark = pytest.mark.slow
 
@@ -185,7 +185,7 @@ def test_without_a_gpu_a_good_engine_is_refused(
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moi_tensorrt.runtimes.find_spec", lambda name: None)
+    monkeypatch.setattr("moi_compile.runtimes.find_spec", lambda name: None)
     for name, chosen in RUNTIMES.items():
         with pytest.raises(ImportError, match=rf"pip install 'mixture-of-inputs\[{name}\]'"):
             chosen.load()

@@ -34,9 +34,9 @@ BACKENDS: dict[str, Backend] = {
     "torch": Backend(("transformers", "tokenizers", "rich"), "engine"),
     "onnxruntime": Backend(("transformers", "onnxruntime"), "onnx"),
     "sglang": Backend(("sglang", "moi_sglang"), "sglang", check="moi_sglang.contract:check_contract"),
-    "tensorrt": Backend(("tensorrt", "transformers"), "tensorrt", check="moi_tensorrt.runtimes:check_tensorrt"),
+    "tensorrt": Backend(("tensorrt", "transformers"), "tensorrt", check="moi_compile.runtimes:check_tensorrt"),
     "tensorrt_rtx": Backend(
-        ("tensorrt_rtx", "transformers"), "tensorrt-rtx", check="moi_tensorrt.runtimes:check_tensorrt_rtx"
+        ("tensorrt_rtx", "transformers"), "tensorrt-rtx", check="moi_compile.runtimes:check_tensorrt_rtx"
     ),
     # Its own check says where TensorRT-LLM comes from: no extra of ours can bring it.
     "tensorrt_llm": Backend((), "", check="moi_tensorrt_llm.contract:check_contract"),

@@ -137,7 +137,7 @@ def _onnxruntime(model: Path, scratch: Path, cases: Cases) -> Outputs:
 
 def _tensorrt(name: str, runtime: str) -> Callable[[Path, Path, Cases], Outputs]:
     def run(model: Path, scratch: Path, cases: Cases) -> Outputs:
-        from moi_tensorrt.compile import CompileOptions, compile_engine
+        from moi_compile.compile import CompileOptions, compile_engine
 
         folder = _export(model, scratch)
         chip = ".".join(str(part) for part in torch.cuda.get_device_capability())

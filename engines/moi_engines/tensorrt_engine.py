@@ -14,6 +14,7 @@ import torch
 
 from moi import MoIConfig
 from moi.rows import Layout, encode
+from moi_compile.sidecar import Profile
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_tokenizer
 from moi_engines.protocol import TokenEvent
@@ -21,7 +22,6 @@ from moi_engines.request import Limits, Row
 from moi_engines.sampler import SamplingTensors, sample
 from moi_engines.tensorrt_session import Batch, Output, Step
 from moi_onnx.manifest import Manifest, read_manifest
-from moi_tensorrt.sidecar import Profile
 
 
 class TensorRTEngine(RowEngine):

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moi_tensorrt.loading import check_chip, check_engine, deserialize
-from moi_tensorrt.network import DECODE, PREFILL
-from moi_tensorrt.runtimes import quiet_logger, runtime
-from moi_tensorrt.sidecar import Sidecar, read_sidecar
+from moi_compile.loading import check_chip, check_engine, deserialize
+from moi_compile.network import DECODE, PREFILL
+from moi_compile.runtimes import quiet_logger, runtime
+from moi_compile.sidecar import Sidecar, read_sidecar
 
 
 class EngineStep:

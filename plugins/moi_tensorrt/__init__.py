@@ -1,4 +1,4 @@
-"""MoI for TensorRT: the moi::MixEmbed plugin, engine compilation, and what both need of CUDA.
+"""MoI for TensorRT: the plugin moi::MixEmbed, and what it needs of CUDA. `moi_compile` makes engines with it.
 
 Nothing is registered, loaded or compiled on import.
 

@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("moi_engines.commands.generate", "decode prompts with MoI, or plain and MoI side by side"),
     "serve": ("moi_engines.commands.serve", "an OpenAI-compatible server with MoI: SGLang with this project's plugin"),
     "export": ("moi_engines.commands.export", "a model folder to ONNX, decode step and mixture in one graph"),
-    "compile": ("moi_tensorrt.command", "an exported folder to a TensorRT or TensorRT-RTX engine"),
+    "compile": ("moi_compile.command", "an exported folder to a TensorRT or TensorRT-RTX engine"),
     "doctor": ("moi_engines.commands.doctor", "what this machine can run, and what to install for the rest"),
     "selftest": ("moi_engines.commands.selftest", "check that each backend generates the torch engine's tokens here"),
     "demo": ("moi_bench.demo", "the main job on the model that ships with the project"),

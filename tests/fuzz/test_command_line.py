@@ -19,7 +19,7 @@ LINES = 100  # of each command
 # Where the work of a command begins. Those without an entry run whole: they end in milliseconds.
 WORK: dict[str, tuple[str, ...]] = {
     "bench": ("moi_bench.op.measure_cases", "moi_bench.engines.measure", "moi_bench.serve.measure"),
-    "compile": ("moi_tensorrt.command.compile_engine",),
+    "compile": ("moi_compile.command.compile_engine",),
     "demo": ("moi_bench.demo.load_engine",),
     "eval": ("moi_eval.command.load_engine",),
     "export": ("moi_engines.onnx_export.export",),

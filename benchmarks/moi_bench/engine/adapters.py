@@ -64,9 +64,9 @@ def _onnxruntime(model: Path, scratch: Path, batch: int, positions: int) -> Pair
 
 def _tensorrt(name: str, runtime: str) -> Callable[[Path, Path, int, int], Pair]:
     def make(model: Path, scratch: Path, batch: int, positions: int) -> Pair:
+        from moi_compile.compile import CompileOptions, compile_engine
         from moi_engines.onnx_export import export
         from moi_onnx.options import ExportOptions
-        from moi_tensorrt.compile import CompileOptions, compile_engine
 
         folder = export(model, scratch / name, ExportOptions(max_length=positions), force=True)
         chip = ".".join(map(str, torch.cuda.get_device_capability()))

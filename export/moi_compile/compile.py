@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moi.files import check_file, write_file
-from moi_tensorrt.network import (
+from moi_compile.network import (
     add_profiles,
     allow_decomposition,
     check_folder,
@@ -18,8 +18,8 @@ from moi_tensorrt.network import (
     parse,
     profile_of,
 )
-from moi_tensorrt.runtimes import Runtime, check_capabilities, quiet_logger, runtime
-from moi_tensorrt.sidecar import Sidecar, check_out, source_hash, write_engine
+from moi_compile.runtimes import Runtime, check_capabilities, quiet_logger, runtime
+from moi_compile.sidecar import Sidecar, check_out, source_hash, write_engine
 
 # TensorRT takes any bytes for a timing cache, so ours begin with a mark: no other file is read or written over.
 _TIMING_MARK = b"moi timing cache 1\n"

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from moi import json_text
-from moi_tensorrt.compile import CompileOptions, Report, compile_engine
-from moi_tensorrt.runtimes import RUNTIMES
-from moi_tensorrt.sidecar import Sidecar
+from moi_compile.compile import CompileOptions, Report, compile_engine
+from moi_compile.runtimes import RUNTIMES
+from moi_compile.sidecar import Sidecar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from moi_tensorrt.runtimes import Runtime
-from moi_tensorrt.sidecar import Sidecar, file_hash, source_hash
+from moi_compile.runtimes import Runtime
+from moi_compile.sidecar import Sidecar, file_hash, source_hash
 
 
 def check_engine(engine: Path, folder: Path, sidecar: Sidecar, chosen: Runtime, installed: str) -> None:

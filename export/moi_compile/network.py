@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from moi_compile.runtimes import Runtime
+from moi_compile.sidecar import Profile
 from moi_tensorrt.plugin import PLUGIN_ID, register
-from moi_tensorrt.runtimes import Runtime
-from moi_tensorrt.sidecar import Profile
 
 # Profile numbers, in the order they are added: a prompt has one slot a position, a step one position a row.
 PREFILL, DECODE = 0, 1
