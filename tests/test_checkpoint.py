@@ -96,7 +96,9 @@ def test_an_end_that_is_no_id_is_named(tiny_model, named):
     folder = tiny_model("qwen2")
     checkpoint = load_checkpoint(folder, CPU, torch.float32)
     config = SimpleNamespace(eos_token_id=named, get_text_config=lambda: None)
-    with pytest.raises(ValueError, match=re.escape(f"eos_token_id={named!r} is not allowed; it must be an id or sev")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"eos_token_id={named!r} is not allowed; it must be an id or a list")
+    ):
         end_ids(folder, config, checkpoint.tokenizer)
 
 
