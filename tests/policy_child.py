@@ -26,10 +26,10 @@ from moi_engines.parity_reference import Reference
 from moi_engines.torch_engine import TorchEngine
 from moi_onnx.functions import mix_inputs_model
 from moi_onnx.options import ExportOptions
-from moi_sglang.slots import Slots, TableMixed
-from moi_sglang.slots_cpu import CPUSlots
-from moi_sglang.slots_gpu import GPUSlots
-from moi_sglang.tables import Tables, ids_of, weights_of
+from moi_serving.row_layout import Tables, ids_of, weights_of
+from moi_serving.slots.base import Slots, TableMixed
+from moi_serving.slots.cpu import CPUSlots
+from moi_serving.slots.cuda import GPUSlots
 
 NAMES = ("official", "paper", "masked", "nan, inf and zeros", "one candidate")
 CHOSEN = [case for case in CASES if case.name in NAMES]

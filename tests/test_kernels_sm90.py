@@ -97,7 +97,7 @@ def _compile_variant(vocab: int, top_k: int, entropy: str, dtype: str) -> list[d
 
 
 def _compile_leave() -> list[dict[str, Any]]:
-    from moi_sglang.leave_kernel import kernel
+    from moi_serving.slots.store_kernel import kernel
 
     types = {
         name: "*i64" if name in ("slots_ptr", "token_ptr", "position_ptr") else "*i32" for name in kernel.arg_names

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from moi_sglang.batch import Batches
+from moi_serving.metrics import Metrics
+from moi_serving.row_layout import NOT_DUE, position_of
+from moi_serving.settings import ServerSettings
+from moi_sglang.batch_metadata import UNKNOWN, Note, attach
+from moi_sglang.batches import Batches
+from moi_sglang.compatibility import refuse_embedding_lora
 from moi_sglang.embedding import Embedding
-from moi_sglang.metrics import Metrics
-from moi_sglang.note import UNKNOWN, Note, attach
 from moi_sglang.prefix_cache import PrefixCache
-from moi_sglang.refuse import refuse_embedding_lora
 from moi_sglang.requests import Admission
 from moi_sglang.runtime import Runtime
-from moi_sglang.settings import ServerSettings
-from moi_sglang.tables import NOT_DUE, position_of
 
 VOCAB, SLOTS = 100, 9
 
@@ -69,10 +69,10 @@ def test_a_table_that_is_looked_up_takes_rows_that_were_just_configured(runtime:
 @torch.inference_mode()
 def test_nothing_is_left_to_compile_for_the_first_request() -> None:
     from moi.kernels import numba_loops
-    from moi_sglang import slots_loops
+    from moi_serving.slots import numba_kernels
 
     runtime, slots = loaded(torch.nn.Embedding(VOCAB, 8)), torch.tensor([4, 2, 7])
-    functions = (slots_loops.read, slots_loops.leave, slots_loops.arrive, numba_loops.embed)
+    functions = (numba_kernels.read, numba_kernels.leave, numba_kernels.arrive, numba_loops.embed)
     compiled = [len(function.signatures) for function in functions]
     assert min(compiled) > 0
     for integers in (torch.int32, torch.int64):

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moi import MoIConfig
-from moi_sglang.history import RequestState
-from moi_sglang.settings import THINK_END, RequestSettings
-from moi_sglang.tables import NO_GATE
-from moi_sglang.thinking import Marks, Thinking
+from moi_serving.mixing_marks import Marks
+from moi_serving.replay import RequestState
+from moi_serving.row_layout import NO_GATE
+from moi_serving.settings import THINK_END, RequestSettings
+from moi_sglang.thinking import Thinking
 
 START, END = 7, 8
 TOKENS = st.lists(st.integers(0, 9), max_size=40)

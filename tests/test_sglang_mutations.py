@@ -23,18 +23,18 @@ from moi_engines.parity_reference import Reference
 from moi_engines.request import Row
 from moi_engines.testing import ARCHITECTURES
 from moi_engines.torch_engine import TorchEngine
-from moi_sglang import history
+from moi_serving import replay
+from moi_serving.metrics import Metrics
+from moi_serving.mixing_marks import Marks
+from moi_serving.replay import RequestState
+from moi_serving.row_layout import ids_of, position_of, weights_of
+from moi_serving.settings import RequestSettings, ServerSettings
+from moi_serving.slots.base import Slots, TableMixed
+from moi_serving.slots.cpu import CPUSlots
+from moi_serving.slots.cuda import GPUSlots
+from moi_sglang.batch_metadata import Note
 from moi_sglang.embedding import Embedding
-from moi_sglang.history import RequestState
-from moi_sglang.metrics import Metrics
-from moi_sglang.note import Note
 from moi_sglang.runtime import Runtime
-from moi_sglang.settings import RequestSettings, ServerSettings
-from moi_sglang.slots import Slots, TableMixed
-from moi_sglang.slots_cpu import CPUSlots
-from moi_sglang.slots_gpu import GPUSlots
-from moi_sglang.tables import ids_of, position_of, weights_of
-from moi_sglang.thinking import Marks
 
 SLOTS, BATCH = 12, 8
 MODE = SimpleNamespace(is_decode=lambda: True, is_extend=lambda: False)
@@ -70,7 +70,7 @@ class Host(TorchEngine):
             token, place = self._sample(logits, rows, settings), place.advanced()
             position = place.positions[:, 0]
             left = self.runtime.slots.leave(slots, read, token, position, False).numpy()
-            told = token.tolist(), history.entropies(left).tolist(), history.interventions(left).tolist()
+            told = token.tolist(), replay.entropies(left).tolist(), replay.interventions(left).tolist()
             for row, *chosen in zip(rows, *told, strict=True):
                 if row.finish_reason is None:
                     yield row.push(*chosen)

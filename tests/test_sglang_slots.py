@@ -12,10 +12,11 @@ from torch import Tensor
 
 import moi
 from moi import MoIConfig
-from moi_sglang.slots import Slots, TableMixed, slots_of
-from moi_sglang.slots_cpu import CPUSlots
-from moi_sglang.slots_gpu import GPUSlots
-from moi_sglang.tables import NO_GATE, NOT_DUE, Tables, ids_of, position_of, weights_of
+from moi_serving.row_layout import NO_GATE, NOT_DUE, Tables, ids_of, position_of, weights_of
+from moi_serving.slots import slots_of
+from moi_serving.slots.base import Slots, TableMixed
+from moi_serving.slots.cpu import CPUSlots
+from moi_serving.slots.cuda import GPUSlots
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ROWS, SLOTS, GATE, VOCAB, WIDTH = 5, 9, 41, 300, 24

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 pytest.importorskip("moi_tensorrt_llm")
 from moi import MoIConfig, embed, mix
+from moi_serving.pending import PENDING, Pending
 from moi_tensorrt_llm import MoILogitsProcessor, contract, custom_module_dir, model
-from moi_tensorrt_llm.state import PENDING, Pending
 
 V, D = 50, 8
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moi_sglang.note import Replay
+from moi_serving.row_layout import ids_of, weights_of
+from moi_serving.slots.base import Mixed, TableMixed, mix_rows
+from moi_sglang.batch_metadata import Replay
 from moi_sglang.runtime import Runtime
-from moi_sglang.slots import Mixed, TableMixed, mix_rows
-from moi_sglang.tables import ids_of, weights_of
 
 _NAMES = ("embed_tokens", "word_embeddings", "wte", "tok_embeddings")
 

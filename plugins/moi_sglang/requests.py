@@ -6,9 +6,9 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from moi_sglang.history import Records, RequestState
-from moi_sglang.metrics import Metrics
-from moi_sglang.settings import KEY, RequestSettings, ServerSettings, request_settings
+from moi_serving.metrics import Metrics
+from moi_serving.replay import Records, RequestState
+from moi_serving.settings import KEY, RequestSettings, ServerSettings, request_settings
 from moi_sglang.thinking import Thinking
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from moi_sglang.metrics import Metrics
-from moi_sglang.note import UNKNOWN
-from moi_sglang.refuse import refuse_embedding_lora
-from moi_sglang.settings import ServerSettings
-from moi_sglang.slots import Mixed, Slots, slots_of
-from moi_sglang.tables import Tables, ids_of, weights_of
+from moi_serving.metrics import Metrics
+from moi_serving.row_layout import Tables, ids_of, weights_of
+from moi_serving.settings import ServerSettings
+from moi_serving.slots import Mixed, Slots, slots_of
+from moi_sglang.batch_metadata import UNKNOWN
+from moi_sglang.compatibility import refuse_embedding_lora
 
 
 class Runtime:
@@ -58,6 +58,12 @@ class Runtime:
     @property
     def ready(self) -> bool:
         return self._slots is not None
+
+    def collector_made(self, result: Any, scheduler: Any) -> None:
+        """AFTER Scheduler.init_metrics_collector."""
+        context = scheduler.metrics_collector_context
+        if context.enable_metrics and context.collector is not None and context.is_stats_logging_rank:
+            self.metrics.enable(context.collector.labels)
 
     def pool_allocated(self, result: Any, runner: Any, *args: Any, **kwargs: Any) -> None:
         """AFTER ModelRunner.alloc_memory_pool: before any graph is captured."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moi_sglang.note import note_of
+from moi_sglang.batch_metadata import note_of
 from moi_sglang.runtime import Runtime
 from moi_sglang.telemetry import DeviceRecords
 

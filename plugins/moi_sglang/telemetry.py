@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from moi_sglang.history import state_of
-from moi_sglang.metrics import Metrics
-from moi_sglang.settings import KEY, ServerSettings, request_settings
-from moi_sglang.tables import NOT_DUE
+from moi_serving.metrics import Metrics
+from moi_serving.replay import state_of
+from moi_serving.row_layout import NOT_DUE
+from moi_serving.settings import KEY, ServerSettings, request_settings
 
 
 class DeviceRecords(NamedTuple):

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from moi import Mixture, MoIConfig, embed
+from moi_serving.pending import PENDING, Pending
+from moi_tensorrt_llm.compatibility import refuse_model, refuse_step
 from moi_tensorrt_llm.contract import require_contract
-from moi_tensorrt_llm.refuse import refuse_model, refuse_step
-from moi_tensorrt_llm.state import PENDING, Pending
 
 # Architectures whose models start from embed_tokens(input_ids) and nothing else.
 ARCHITECTURES = {

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from moi import MoIConfig
 from moi.config import check_temperature
-from moi_tensorrt_llm.state import PENDING
+from moi_serving.pending import PENDING
 
 
 class MoILogitsProcessor:

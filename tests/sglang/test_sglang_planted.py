@@ -12,9 +12,9 @@ from typing import Any
 from moi_engines.parity import FLOAT32
 
 NEIGHBOURS = """
-from moi_sglang.slots import Slots
-from moi_sglang.slots_cpu import CPUSlots
-from moi_sglang.tables import ids_of, weights_of
+from moi_serving.slots.base import Slots
+from moi_serving.slots.cpu import CPUSlots
+from moi_serving.row_layout import ids_of, weights_of
 
 
 def load():

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from moi import MoIConfig
+from moi_serving.settings import RequestSettings, ServerSettings, request_settings
 from moi_sglang import contract, flags, hooks
+from moi_sglang.compatibility import unsuitable, untested
 from moi_sglang.embedding import find_embedding
-from moi_sglang.refuse import unsuitable, untested
 from moi_sglang.requests import _check_inputs
-from moi_sglang.settings import RequestSettings, ServerSettings, request_settings
 
 CHILD = Path(__file__).parent / "hooks_child.py"
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moi_sglang.history import Rows, mixing, state_of
-from moi_sglang.note import UNKNOWN, Note, Replay, attach, note_of
+from moi_serving.replay import Rows, mixing, state_of
+from moi_serving.row_layout import NOT_DUE, SlotSettings
+from moi_sglang.batch_metadata import UNKNOWN, Note, Replay, attach, note_of
 from moi_sglang.runtime import Runtime
-from moi_sglang.tables import NOT_DUE, SlotSettings
 
 
 class Batches:

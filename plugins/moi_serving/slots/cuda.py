@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moi_sglang.slots import Slots
-from moi_sglang.tables import NOT_DUE
+from moi_serving.row_layout import NOT_DUE
+from moi_serving.slots.base import Slots
 
 
 class GPUSlots(Slots):
     def leave(self, slots: Tensor, read: Any, token: Tensor, position: Tensor, gated: bool) -> Tensor:
-        from moi_sglang.leave_kernel import kernel
+        from moi_serving.slots.store_kernel import kernel
 
         tables, (ids, weights, entropy) = self.tables, read.mixture
         width = tables.mixtures.shape[1]

@@ -1,6 +1,6 @@
 """What the hooks do with the tables in a step: read the logits, leave the mixture, let it arrive in the embedding.
 
-Dims: B rows of a batch, V vocabulary, D embedding width; S = K + 1 and W = 2 S + 2 as in `moi_sglang.tables`.
+Dims: B rows of a batch, V vocabulary, D embedding width; S = K + 1 and W = 2 S + 2 as in `moi_serving.row_layout`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from moi import Mixture, MoIConfig, RowParams
-from moi.kernels import IMPLEMENTATIONS
 from moi.ops import resolve
-from moi_sglang.tables import NOT_DUE, Tables, ids_of, pack, position_of, weights_of
+from moi_serving.row_layout import NOT_DUE, Tables, ids_of, pack, position_of, weights_of
 
 Mixed = Callable[[Tensor, Tensor], Tensor]
 
@@ -97,17 +96,3 @@ class Slots:
         # A slot may have been given to another request since: the token and its position must both fit.
         due = (ids[:, 0] == token) & (position_of(rows) == position)
         return torch.where(due[:, None], self.mixed(ids, weights_of(rows)), x)
-
-
-def slots_of(tables: Tables, moi: MoIConfig, mixed: Mixed) -> Slots:
-    """The variant for the tables' device."""
-    device = tables.mixtures.device
-    if device.type == "cuda":
-        from moi_sglang.slots_gpu import GPUSlots
-
-        return GPUSlots(tables, moi, mixed)
-    if IMPLEMENTATIONS["numba"].unavailable(device) is None:
-        from moi_sglang.slots_cpu import CPUSlots
-
-        return CPUSlots(tables, moi, mixed)
-    return Slots(tables, moi, mixed)

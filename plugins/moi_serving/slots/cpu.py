@@ -14,9 +14,9 @@ from torch import Tensor
 
 from moi import MoIConfig
 from moi.kernels.numba_kernels import array_of, variant
-from moi_sglang import slots_loops
-from moi_sglang.slots import Mixed, Slots, TableMixed
-from moi_sglang.tables import Tables
+from moi_serving.row_layout import Tables
+from moi_serving.slots import numba_kernels
+from moi_serving.slots.base import Mixed, Slots, TableMixed
 
 
 class CPUSlots(Slots):
@@ -29,7 +29,7 @@ class CPUSlots(Slots):
 
     def read(self, slots: Tensor, logits: Tensor, temperature: Tensor) -> Any:
         moi, bits = self._moi, np.empty((len(slots), self._bits.shape[1]), np.int32)
-        policies = slots_loops.read(
+        policies = numba_kernels.read(
             *(array_of(logits.float()).view(np.int32), temperature.numpy(), slots.numpy()),
             *(self._policy, self._parameters, *variant(logits.shape[1], moi.top_k, moi.entropy, moi.prior)),
             *(bits, bits.view(np.float32)),
@@ -38,7 +38,7 @@ class CPUSlots(Slots):
 
     def leave(self, slots: Tensor, read: Any, token: Tensor, position: Tensor, gated: bool) -> Tensor:
         policies, bits = read
-        slots_loops.leave(
+        numba_kernels.leave(
             *(slots.numpy(), policies, token.numpy(), position.numpy()),
             *(gated, *self._gates, self._policy, bits, self._bits),
         )
@@ -48,7 +48,7 @@ class CPUSlots(Slots):
         mixed = self.mixed
         if not isinstance(mixed, TableMixed) or x.dtype != torch.float32 or not x.is_contiguous():
             return super().arrive(x, slots, token, position)
-        slots_loops.arrive(
+        numba_kernels.arrive(
             *(self._bits, self._floats, slots.numpy(), token.numpy(), position.numpy()),
             *(mixed.table.detach().numpy(), mixed.start, mixed.end, x.numpy()),
         )

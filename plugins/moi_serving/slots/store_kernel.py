@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
-"""Triton kernel of `moi_sglang.slots_gpu`, one program per row. Imported on first use, on a GPU.
+"""Triton kernel of `moi_serving.slots.cuda`, one program per row. Imported on first use, on a GPU.
 
 Dims: B rows sampled, R request slots, S slots of a mixture, W = 2 S + 2 words of a table row; PAD >= W, a power of two.
 """

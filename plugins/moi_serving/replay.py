@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from moi.rows import encode, policy_layout
-from moi_sglang.settings import KEY, RequestSettings
-from moi_sglang.tables import NOT_DUE, SlotSettings
-from moi_sglang.thinking import Marks
+from moi_serving.mixing_marks import Marks
+from moi_serving.row_layout import NOT_DUE, SlotSettings
+from moi_serving.settings import KEY, RequestSettings
 
 Rows = npt.NDArray[np.int32]
 

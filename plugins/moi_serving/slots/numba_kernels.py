@@ -1,6 +1,6 @@
-"""Loops of `moi_sglang.slots_cpu` that Numba compiles: one call where numpy takes ten. Importing it needs Numba.
+"""Loops of `moi_serving.slots.cpu` that Numba compiles: one call where numpy takes ten. Importing it needs Numba.
 
-`bits` and `floats` are the same rows [n,W] as int32 and as float32. Dims as in `moi_sglang.slots`.
+`bits` and `floats` are the same rows [n,W] as int32 and as float32. Dims as in `moi_serving.slots.base`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from moi.kernels.numba_kernels import compiled_mix
 from moi.kernels.numba_loops import compiled, embed
-from moi_sglang.tables import NOT_DUE
+from moi_serving.row_layout import NOT_DUE
 
 _mix = compiled_mix()
 
