@@ -28,7 +28,7 @@ class HostStep:
     def __init__(self, device: torch.device, batch: int, vocab: int, width: int) -> None:
         from moi_serving.metrics import Metrics
         from moi_serving.settings import ServerSettings
-        from moi_sglang.batch_metadata import Note, attach
+        from moi_sglang.batch_metadata import BatchMetadata, attach
         from moi_sglang.batches import Batches
         from moi_sglang.embedding import Embedding
         from moi_sglang.runtime import Runtime
@@ -58,7 +58,7 @@ class HostStep:
         self.forward = SimpleNamespace(
             req_pool_indices=slots, seq_lens=slots + 9, positions=slots + 9, forward_mode=mode
         )
-        attach(self.forward, Note(watched=True))
+        attach(self.forward, BatchMetadata(active=True))
         self.runtime.batch = self.forward
         self.output = SimpleNamespace(next_token_logits=self.logits, auxiliary_device_output=None)
         self.requests = [_request() for _ in range(batch)]

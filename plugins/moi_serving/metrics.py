@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from moi_serving.replay import Rows, entropies, interventions, is_due
+from moi_serving.row_layout import Rows, entropy_of, interventions, is_due
 
 _COUNTERS = {
     "mixed_tokens": "Generated tokens whose mixture is fed back.",
@@ -32,7 +32,7 @@ class Metrics:
             rows = rows[kept]
             self._count("mixed_tokens", int(is_due(rows).sum()))
             self._count("observed_tokens", len(kept))
-            self._count("entropy", float(entropies(rows).sum()))
+            self._count("entropy", float(entropy_of(rows).sum()))
             self._count("intervention", float(interventions(rows).sum()))
 
     def replayed(self, tokens: int) -> None:

@@ -1,35 +1,58 @@
-"""What a worker remembers between two steps of a request: its mixture, of which only the token is missing.
+"""A mixture whose token comes later.
 
-The weights of a mixture do not depend on the sampled token, so they are computed when the logits are at
-hand; the token arrives with the next step's input_ids and becomes slot 0.
+The weights of a mixture do not depend on the sampled token, only component 0 of its ids does. So the mixture is
+computed while the logits are at hand, and completed once the token is known.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from moi import Mixture, MoIConfig, mix
+from moi import Mixture, MoIConfig, RowParams
+from moi.ops import resolve
 
-# Requests that finish are not reported to us; their ids never come back, so the oldest entries go.
+# Hosts that do not tell when a request ends never bring its id again, so the oldest entries may go.
 CAPACITY = 8192
 
 
-class Pending:
-    """Mixtures by request id, on the device of their logits."""
+class PendingMixture(NamedTuple):
+    """policy int32 [B], code 0 is fed plainly; mixture of B rows, complete but for their tokens."""
+
+    policy: Tensor
+    mixture: Mixture
+
+    @classmethod
+    def compute(cls, logits: Tensor, rows: RowParams, config: MoIConfig, placeholder: Tensor) -> PendingMixture:
+        """Of logits [B,V]. K, entropy and prior are the config's; placeholder int64 [B] stands where tokens will be."""
+        mix = resolve("auto", logits.device).mix
+        return cls(rows.policy, mix(logits, placeholder, rows, config.top_k, config.entropy, config.prior))
+
+    def complete(self, token: Tensor) -> Mixture:
+        """With the tokens [B] that were sampled since. Takes the ids over: a mixture is completed once."""
+        self.mixture.ids[:, 0] = token
+        return self.mixture
+
+
+class PendingMixtures:
+    """Pending mixtures by request id, on the device of their logits."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._rows: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
+        self._rows: OrderedDict[int, PendingMixture] = OrderedDict()
         self._capacity = capacity
 
-    def remember(self, request_ids: list[int], logits: Tensor, config: MoIConfig, temperature: float = 1.0) -> None:
-        """Take the candidates of each request from its logits [R,V]."""
-        token = torch.zeros(len(request_ids), dtype=torch.int64, device=logits.device)
-        mixture = mix(logits, token, config, temperature=temperature)
+    def compute(self, request_ids: list[int], logits: Tensor, config: MoIConfig, temperature: float = 1.0) -> None:
+        """Keep the mixture of each request, from its logits [R,V]."""
+        count = len(request_ids)
+        rows = RowParams.of([config] * count, [temperature] * count, logits.device)
+        placeholder = torch.zeros(count, dtype=torch.int64, device=logits.device)
+        pending = PendingMixture.compute(logits, rows, config, placeholder)
         for index, request in enumerate(request_ids):
-            self._rows[request] = (mixture.ids[index], mixture.weights[index])
+            at = slice(index, index + 1)
+            self._rows[request] = PendingMixture(pending.policy[at], Mixture(*(each[at] for each in pending.mixture)))
             self._rows.move_to_end(request)
         while len(self._rows) > self._capacity:
             self._rows.popitem(last=False)
@@ -39,16 +62,16 @@ class Pending:
         for request in request_ids:
             self._rows.pop(request, None)
 
-    def take(self, request_ids: list[int], token: Tensor) -> list[tuple[list[int], Mixture]]:
+    def complete(self, request_ids: list[int], token: Tensor) -> list[tuple[list[int], Mixture]]:
         """Mixtures of the requests that have one, one batch per K: (positions in request_ids, mixture).
 
         token  [R] the sampled tokens. Each mixture is used once.
         """
         groups: dict[int, list[int]] = {}
         rows = {i: self._rows.pop(request) for i, request in enumerate(request_ids) if request in self._rows}
-        for index, (ids, _) in rows.items():
-            groups.setdefault(len(ids), []).append(index)
-        return [(indices, _stack([rows[i] for i in indices], token[indices])) for indices in groups.values()]
+        for index, pending in rows.items():
+            groups.setdefault(pending.mixture.ids.shape[1], []).append(index)
+        return [(at, _stacked([rows[i] for i in at]).complete(token[at])) for at in groups.values()]
 
     def __contains__(self, request: int) -> bool:
         return request in self._rows
@@ -57,12 +80,6 @@ class Pending:
         return len(self._rows)
 
 
-def _stack(rows: list[tuple[Tensor, Tensor]], token: Tensor) -> Mixture:
-    ids = torch.stack([row[0] for row in rows])
-    ids = torch.cat([token[:, None].to(ids.dtype), ids[:, 1:]], 1)
-    weights = torch.stack([row[1] for row in rows])
-    return Mixture(ids, weights, torch.zeros_like(weights[:, 0]))
-
-
-# One per worker process: the logits processor of a request and the model find each other here.
-PENDING = Pending()
+def _stacked(rows: list[PendingMixture]) -> PendingMixture:
+    fields = zip(*(row.mixture for row in rows), strict=True)
+    return PendingMixture(torch.cat([row.policy for row in rows]), Mixture(*(torch.cat(field) for field in fields)))

@@ -1,4 +1,4 @@
-"""What the hooks know of a batch, noted on SGLang's ForwardBatch when it is made."""
+"""What the hooks know of a batch, attached to SGLang's ForwardBatch when it is made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-_ATTRIBUTE = "moi_note"
+_ATTRIBUTE = "moi_metadata"
 
 
 class Replay(NamedTuple):
@@ -16,20 +16,20 @@ class Replay(NamedTuple):
     rows: Tensor
 
 
-class Note(NamedTuple):
-    """watched: some row may mix. A batch without a note, as in graph capture, may hold anything."""
+class BatchMetadata(NamedTuple):
+    """active: some row may mix. A batch without metadata, as in graph capture, may hold anything."""
 
-    watched: bool
+    active: bool
     replay: Replay | None = None
 
 
-UNKNOWN = Note(watched=True)
+UNKNOWN = BatchMetadata(active=True)
 
 
-def attach(forward_batch: Any, note: Note) -> None:
-    setattr(forward_batch, _ATTRIBUTE, note)
+def attach(forward_batch: Any, metadata: BatchMetadata) -> None:
+    setattr(forward_batch, _ATTRIBUTE, metadata)
 
 
-def note_of(forward_batch: Any, otherwise: Note = UNKNOWN) -> Note:
-    note: Note = getattr(forward_batch, _ATTRIBUTE, otherwise)
-    return note
+def metadata_of(forward_batch: Any, otherwise: BatchMetadata = UNKNOWN) -> BatchMetadata:
+    metadata: BatchMetadata = getattr(forward_batch, _ATTRIBUTE, otherwise)
+    return metadata

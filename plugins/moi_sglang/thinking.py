@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from moi_serving.mixing_marks import Marks
-from moi_serving.row_layout import NO_GATE
 from moi_serving.settings import THINK_END, RequestSettings
+from moi_serving.slots.tables import NO_TOKEN
 
 
 class Thinking:
@@ -35,7 +35,7 @@ def _marks_of(scheduler: Any) -> Marks:
             "(--reasoning-parser names it, else '</think>'); give its token id instead"
         )
     begins = _encoded(start, scheduler)
-    return Marks(int(ids[0]), int(begins[0]) if len(begins) == 1 else NO_GATE)
+    return Marks(int(ids[0]), int(begins[0]) if len(begins) == 1 else NO_TOKEN)
 
 
 def _texts(scheduler: Any) -> tuple[str, str]:

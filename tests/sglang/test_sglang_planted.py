@@ -19,19 +19,19 @@ from moi_serving.row_layout import ids_of, weights_of
 
 def load():
     for variant in (Slots, CPUSlots):
-        variant.leave = mistaken(variant.leave)
+        variant.store = mistaken(variant.store)
 
 
-def mistaken(leave):
-    def leave_neighbours(self, slots, *args):
-        rows = leave(self, slots, *args)
+def mistaken(store):
+    def store_neighbours(self, slots, *args):
+        rows = store(self, slots, *args)
         now = rows.clone()
         ids_of(now)[:, 1:] = ids_of(rows)[:, 1:].roll(1, 0)
         weights_of(now)[:] = weights_of(rows).roll(1, 0)
         self.tables.mixtures[slots] = now
         return rows
 
-    return leave_neighbours
+    return store_neighbours
 """
 
 
