@@ -26,10 +26,12 @@ from moi_engines.parity_reference import Reference
 from moi_engines.torch_engine import TorchEngine
 from moi_onnx.functions import mix_inputs_model
 from moi_onnx.options import ExportOptions
-from moi_sglang.slots import Slots, TableMixed
-from moi_sglang.slots_cpu import CPUSlots
-from moi_sglang.slots_gpu import GPUSlots
-from moi_sglang.tables import Tables, ids_of, weights_of
+from moi_serving.embedding import TableMixer
+from moi_serving.row_layout import ids_of, weights_of
+from moi_serving.slots.base import Slots
+from moi_serving.slots.cpu import CPUSlots
+from moi_serving.slots.cuda import GPUSlots
+from moi_serving.slots.tables import Tables
 
 NAMES = ("official", "paper", "masked", "nan, inf and zeros", "one candidate")
 CHOSEN = [case for case in CASES if case.name in NAMES]
@@ -80,11 +82,11 @@ def slots() -> list[str]:
     for variant in (used := [Slots, CPUSlots, GPUSlots]):
         tables = Tables.allocate(9, 20, torch.device("cpu"))
         tables.policy[at], tables.parameters[at] = rows.policy, rows.parameters
-        here = variant(tables, MoIConfig(), TableMixed(embedding, 0, 300))
-        left = here.leave(at, here.read(at, logits, rows.temperature), token, position, False)
+        here = variant(tables, MoIConfig(), TableMixer(embedding, 0, 300))
+        left = here.store(at, here.compute(at, logits, rows.temperature), token, position, False)
         assert torch.equal(ids_of(left), want.ids)
         torch.testing.assert_close(weights_of(left), want.weights)
-        x = here.arrive(embedding(token), at, token, position)
+        x = here.apply(embedding(token), at, token, position)
         torch.testing.assert_close(x, embed(want, embedding.weight))
     return [variant.__name__ for variant in used]
 

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from moi_sglang.batch import Batches
+from moi_serving.metrics import Metrics
+from moi_serving.row_layout import NOT_DUE, ids_of, position_of, weights_of
+from moi_serving.settings import ServerSettings
+from moi_sglang.batch_metadata import UNKNOWN, BatchMetadata, attach
+from moi_sglang.batches import Batches
+from moi_sglang.compatibility import refuse_embedding_lora
 from moi_sglang.embedding import Embedding
-from moi_sglang.metrics import Metrics
-from moi_sglang.note import UNKNOWN, Note, attach
 from moi_sglang.prefix_cache import PrefixCache
-from moi_sglang.refuse import refuse_embedding_lora
-from moi_sglang.requests import Admission
+from moi_sglang.requests import RequestInitialisation
 from moi_sglang.runtime import Runtime
-from moi_sglang.settings import ServerSettings
-from moi_sglang.tables import NOT_DUE, position_of
 
 VOCAB, SLOTS = 100, 9
 
@@ -61,7 +61,7 @@ def test_a_table_that_is_looked_up_takes_rows_that_were_just_configured(runtime:
     slots = torch.tensor([4, 2])
     runtime.slots.tables.configure(slots, torch.tensor([[0, 0, -1, -1, 0], [1, 0, -1, -1, 1]], dtype=torch.int32))
     table = runtime.runner.model.table
-    runtime.batch, runtime.note = decode_batch(slots, torch.tensor([7, 8])), Note(watched=True)
+    runtime.batch, runtime.metadata = decode_batch(slots, torch.tensor([7, 8])), BatchMetadata(active=True)
     ids = torch.tensor([3, 5])
     assert torch.equal(table(ids), table.weight[ids] + 1)
 
@@ -69,19 +69,19 @@ def test_a_table_that_is_looked_up_takes_rows_that_were_just_configured(runtime:
 @torch.inference_mode()
 def test_nothing_is_left_to_compile_for_the_first_request() -> None:
     from moi.kernels import numba_loops
-    from moi_sglang import slots_loops
+    from moi_serving.slots import numba_kernels
 
     runtime, slots = loaded(torch.nn.Embedding(VOCAB, 8)), torch.tensor([4, 2, 7])
-    functions = (slots_loops.read, slots_loops.leave, slots_loops.arrive, numba_loops.embed)
+    functions = (numba_kernels.compute, numba_kernels.store, numba_kernels.apply, numba_loops.embed)
     compiled = [len(function.signatures) for function in functions]
     assert min(compiled) > 0
     for integers in (torch.int32, torch.int64):
         token, position = torch.tensor([3, 5, 9]), slots + 9
-        read = runtime.slots.read(slots, torch.randn(3, VOCAB), torch.ones(3, 1).view(-1))
-        rows = runtime.slots.leave(slots, read, token.to(integers), position, gated=False)
+        read = runtime.slots.compute(slots, torch.randn(3, VOCAB), torch.ones(3, 1).view(-1))
+        rows = runtime.slots.store(slots, read, token.to(integers), position, may_stop=False)
         runtime.runner.model.table(token)
-        runtime.slots.arrive(torch.zeros(3, 8), slots, token, position)
-        runtime.slots.mixed(rows[:, :21], rows[:, 21:42].view(torch.float32))
+        runtime.slots.apply(torch.zeros(3, 8), slots, token, position)
+        runtime.slots.mixer(ids_of(rows), weights_of(rows))
     assert [len(function.signatures) for function in functions] == compiled
 
 
@@ -101,16 +101,16 @@ def test_a_copy_has_the_note_of_the_batch_it_is_computed_for(runtime: Runtime) -
     def enter(batch: Any) -> Any:
         return batches.context(lambda ctx, forward_batch: contextlib.nullcontext(), None, forward_batch=batch)
 
-    for watched in (False, True):
+    for active in (False, True):
         original = SimpleNamespace()
-        attach(original, Note(watched))
+        attach(original, BatchMetadata(active))
         with enter(original), enter(copy):
-            seen.append((runtime.batch, runtime.note))
+            seen.append((runtime.batch, runtime.metadata))
             with enter(None):
                 assert runtime.batch is copy
-    assert seen == [(copy, Note(watched=False)), (copy, Note(watched=True))]
+    assert seen == [(copy, BatchMetadata(active=False)), (copy, BatchMetadata(active=True))]
     with enter(copy):  # graph capture: nothing around it
-        assert runtime.note == UNKNOWN
+        assert runtime.metadata == UNKNOWN
     assert runtime.batch is None
 
 
@@ -154,7 +154,7 @@ def test_admission_never_raises(custom: Any, scheduler: Any, reason: str, kind: 
     params = SimpleNamespace(custom_params=custom, beam_width=None)
     req = SimpleNamespace(rid="r", sampling_params=params, set_finish_with_abort=lambda *why: told.append(why))
     received = SimpleNamespace(return_logprob=True, logprob_start_len=5)
-    Admission(ServerSettings(), Metrics()).created(req, scheduler, received)
+    RequestInitialisation(ServerSettings(), Metrics()).created(req, scheduler, received)
     ((message, *rest),) = told
     assert message.startswith(reason)
     assert tuple(rest) == kind

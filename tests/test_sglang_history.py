@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from moi import MoIConfig
-from moi_sglang.history import Records, RequestState
-from moi_sglang.settings import RequestSettings
-from moi_sglang.thinking import Marks
+from moi_serving.mixing_marks import Marks
+from moi_serving.replay import Records, RequestState
+from moi_serving.settings import RequestSettings
 
 WIDTH = 44
 

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moi import MoIConfig
-from moi_sglang.history import RequestState
-from moi_sglang.settings import THINK_END, RequestSettings
-from moi_sglang.tables import NO_GATE
-from moi_sglang.thinking import Marks, Thinking
+from moi_serving.mixing_marks import Marks
+from moi_serving.replay import RequestState
+from moi_serving.settings import THINK_END, RequestSettings
+from moi_serving.slots.tables import NO_TOKEN
+from moi_sglang.thinking import Thinking
 
 START, END = 7, 8
 TOKENS = st.lists(st.integers(0, 9), max_size=40)
@@ -25,7 +26,13 @@ def policies(marks: Marks, prompt: list[int], output: list[int]) -> list[int]:
     first = RequestState(RequestSettings(MoIConfig()), marks).settings_after(prompt, [])
     policy, after = first.policy, [first.policy]
     for token in output:
-        policy = first.resumes if token == first.reopens else 0 if token == first.gate else policy
+        policy = (
+            first.resume_policy
+            if token == first.resume_mixing_token_id
+            else 0
+            if token == first.stop_mixing_token_id
+            else policy
+        )
         after.append(policy)
     return after
 
@@ -75,8 +82,8 @@ def scheduler(tokenizer: Any, think_end_ids: list[int] | None = None) -> Any:
     ("until", "words", "marks"),
     [
         (THINK_END, {"<think>": START, "</think>": END}, Marks(END, START)),
-        (THINK_END, {"</think>": END}, Marks(END, NO_GATE)),
-        (END, {"<think>": START, "</think>": END}, Marks(END, NO_GATE)),
+        (THINK_END, {"</think>": END}, Marks(END, NO_TOKEN)),
+        (END, {"<think>": START, "</think>": END}, Marks(END, NO_TOKEN)),
         (None, {"<think>": START, "</think>": END}, Marks()),
     ],
 )

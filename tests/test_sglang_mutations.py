@@ -23,18 +23,18 @@ from moi_engines.parity_reference import Reference
 from moi_engines.request import Row
 from moi_engines.testing import ARCHITECTURES
 from moi_engines.torch_engine import TorchEngine
-from moi_sglang import history
+from moi_serving.embedding import TableMixer
+from moi_serving.metrics import Metrics
+from moi_serving.mixing_marks import Marks
+from moi_serving.replay import RequestState
+from moi_serving.row_layout import entropy_of, ids_of, interventions, position_of, weights_of
+from moi_serving.settings import RequestSettings, ServerSettings
+from moi_serving.slots.base import Slots
+from moi_serving.slots.cpu import CPUSlots
+from moi_serving.slots.cuda import GPUSlots
+from moi_sglang.batch_metadata import BatchMetadata
 from moi_sglang.embedding import Embedding
-from moi_sglang.history import RequestState
-from moi_sglang.metrics import Metrics
-from moi_sglang.note import Note
 from moi_sglang.runtime import Runtime
-from moi_sglang.settings import RequestSettings, ServerSettings
-from moi_sglang.slots import Slots, TableMixed
-from moi_sglang.slots_cpu import CPUSlots
-from moi_sglang.slots_gpu import GPUSlots
-from moi_sglang.tables import ids_of, position_of, weights_of
-from moi_sglang.thinking import Marks
 
 SLOTS, BATCH = 12, 8
 MODE = SimpleNamespace(is_decode=lambda: True, is_extend=lambda: False)
@@ -66,16 +66,16 @@ class Host(TorchEngine):
         settings, slots = self._settings(rows), self._configured(rows)
         while any(row.finish_reason is None for row in rows):
             logits = self._forward(x, place, cache)
-            read = self.runtime.slots.read(slots, logits, settings.sampling.temperature)
+            read = self.runtime.slots.compute(slots, logits, settings.sampling.temperature)
             token, place = self._sample(logits, rows, settings), place.advanced()
             position = place.positions[:, 0]
-            left = self.runtime.slots.leave(slots, read, token, position, False).numpy()
-            told = token.tolist(), history.entropies(left).tolist(), history.interventions(left).tolist()
+            left = self.runtime.slots.store(slots, read, token, position, False).numpy()
+            told = token.tolist(), entropy_of(left).tolist(), interventions(left).tolist()
             for row, *chosen in zip(rows, *told, strict=True):
                 if row.finish_reason is None:
                     yield row.push(*chosen)
             self.runtime.batch = SimpleNamespace(req_pool_indices=slots, positions=position, forward_mode=MODE)
-            self.runtime.note = Note(watched=True)
+            self.runtime.metadata = BatchMetadata(active=True)
             x = self._table(token)[:, None]
             self.runtime.batch = None
 
@@ -137,16 +137,16 @@ def test_slots_and_embedding_agree(
 
 def changed(engine: Host, change: Callable[[Tensor, Tensor, Tensor], None]) -> None:
     """`change(slots, before, now)` what is left in the slots, from the rows [B,W] that were there before."""
-    slots, leave = engine.runtime.slots, engine.runtime.slots.leave
+    slots, store = engine.runtime.slots, engine.runtime.slots.store
 
     def mistaken(at: Tensor, *args: Any) -> Tensor:
-        before, rows = slots.tables.mixtures[at], leave(at, *args)
+        before, rows = slots.tables.mixtures[at], store(at, *args)
         now = rows.clone()
         change(at, before, now)
         slots.tables.mixtures[at] = now
         return rows  # what is told of it stays right
 
-    slots.leave = mistaken  # type: ignore[method-assign]
+    slots.store = mistaken  # type: ignore[method-assign]
 
 
 def _neighbours(at: Tensor, before: Tensor, now: Tensor) -> None:
@@ -198,7 +198,7 @@ def _neighbours_settings(engine: Host) -> None:
 
 def _no_scale(engine: Host) -> None:
     module = engine.checkpoint.model.get_input_embeddings()
-    engine.runtime.slots.mixed = TableMixed(module, 0, len(module.weight))
+    engine.runtime.slots.mixer = TableMixer(module, 0, len(module.weight))
 
 
 # The architecture, what the flags of the host should have said, and what is done to it.

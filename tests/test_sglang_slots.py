@@ -12,10 +12,13 @@ from torch import Tensor
 
 import moi
 from moi import MoIConfig
-from moi_sglang.slots import Slots, TableMixed, slots_of
-from moi_sglang.slots_cpu import CPUSlots
-from moi_sglang.slots_gpu import GPUSlots
-from moi_sglang.tables import NO_GATE, NOT_DUE, Tables, ids_of, position_of, weights_of
+from moi_serving.embedding import TableMixer
+from moi_serving.row_layout import NOT_DUE, entropy_of, ids_of, position_of, weights_of
+from moi_serving.slots import slots_of
+from moi_serving.slots.base import Slots
+from moi_serving.slots.cpu import CPUSlots
+from moi_serving.slots.cuda import GPUSlots
+from moi_serving.slots.tables import NO_TOKEN, Tables
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ROWS, SLOTS, GATE, VOCAB, WIDTH = 5, 9, 41, 300, 24
@@ -40,19 +43,19 @@ class Step:
         tables = Tables.allocate(SLOTS, config.top_k, DEVICE)
         tables.policy[self.at] = torch.tensor(POLICY, dtype=torch.int32, device=DEVICE)
         tables.parameters[self.at, 0] = torch.tensor(BETA, device=DEVICE)
-        gates = torch.tensor([GATE, NO_GATE, NO_GATE, 7, GATE], dtype=torch.int32, device=DEVICE)
-        tables.gate[self.at] = gates
+        gates = torch.tensor([GATE, NO_TOKEN, NO_TOKEN, 7, GATE], dtype=torch.int32, device=DEVICE)
+        tables.stop_mixing_token_id[self.at] = gates
         # The second row is closed and samples what reopens it; the third is open and does so, too.
-        opening = torch.tensor([NO_GATE, 9, 10, NO_GATE, 9], dtype=torch.int32, device=DEVICE)
-        tables.reopens[self.at], tables.resumes[self.at] = opening, torch.full_like(opening, 2)
-        self.slots = variant(tables, config, TableMixed(self.embedding, 0, VOCAB))
+        opening = torch.tensor([NO_TOKEN, 9, 10, NO_TOKEN, 9], dtype=torch.int32, device=DEVICE)
+        tables.resume_mixing_token_id[self.at], tables.resume_policy[self.at] = opening, torch.full_like(opening, 2)
+        self.slots = variant(tables, config, TableMixer(self.embedding, 0, VOCAB))
         self.token = torch.tensor([GATE, 9, 10, GATE, 12], dtype=integers, device=DEVICE)
         self.position = torch.tensor(POSITION, dtype=integers, device=DEVICE)
 
     @torch.inference_mode()
-    def leave(self, gated: bool = False) -> Tensor:
-        read = self.slots.read(self.at, self.logits, self.temperature)
-        return self.slots.leave(self.at, read, self.token, self.position, gated)
+    def store(self, gated: bool = False) -> Tensor:
+        read = self.slots.compute(self.at, self.logits, self.temperature)
+        return self.slots.store(self.at, read, self.token, self.position, gated)
 
     def expected(self) -> moi.Mixture:
         tables = self.slots.tables
@@ -73,12 +76,12 @@ def test_rows_are_left_as_documented(variant: Any, config: MoIConfig, integers: 
     tables, at = step.slots.tables, step.at
     untouched = torch.ones(SLOTS, dtype=torch.bool, device=DEVICE).index_fill_(0, at, False)
     before, want = tables.mixtures[untouched].clone(), step.expected()
-    rows = step.leave(gated)
+    rows = step.store(gated)
     assert torch.equal(rows, tables.mixtures[at])
     assert torch.equal(tables.mixtures[untouched], before)
     assert torch.equal(ids_of(rows), want.ids)
     torch.testing.assert_close(weights_of(rows), want.weights)
-    torch.testing.assert_close(rows[:, -1].contiguous().view(torch.float32), want.entropy)
+    torch.testing.assert_close(entropy_of(rows), want.entropy)
     plain = [0, 1] if gated else [1]  # by its gate, by its policy
     due, policy = torch.tensor(POSITION, dtype=torch.int32), torch.tensor(POLICY, dtype=torch.int32)
     due[plain], policy[plain] = NOT_DUE, 0
@@ -91,12 +94,12 @@ def test_rows_are_left_as_documented(variant: Any, config: MoIConfig, integers: 
 @torch.inference_mode()
 def test_a_mixture_arrives_where_its_token_and_position_fit(variant: Any) -> None:
     step = Step(variant, MoIConfig())
-    step.leave()
+    step.store()
     token, position = step.token.clone(), step.position.clone()
     token[2] += 1  # its slot was given to another request, with another token
     position[3] += 1  # or another length
     plain = step.embedding(token)
-    x = step.slots.arrive(plain.clone(), step.at, token, position)
+    x = step.slots.apply(plain.clone(), step.at, token, position)
     want = moi.embed(step.expected(), step.embedding.weight)
     torch.testing.assert_close(x[[0, 4]], want[[0, 4]])
     assert torch.equal(x[[1, 2, 3]], plain[[1, 2, 3]]), "plain rows are the host's own, to the bit"
@@ -107,15 +110,15 @@ def test_a_mixture_arrives_where_its_token_and_position_fit(variant: Any) -> Non
 @torch.inference_mode()
 def test_a_shard_adds_the_rows_it_holds(variant: Any) -> None:
     step = Step(variant, MoIConfig())
-    step.leave()
+    step.store()
     want = moi.embed(step.expected(), step.embedding.weight)
     total = torch.zeros(ROWS, WIDTH, device=DEVICE)
     for start, end in ((0, 100), (100, VOCAB)):
         shard = torch.nn.Embedding.from_pretrained(step.embedding.weight[start:end])
-        slots = variant(step.slots.tables, step.config, TableMixed(shard, start, end))
+        slots = variant(step.slots.tables, step.config, TableMixer(shard, start, end))
         held = (step.token >= start) & (step.token < end)
         own = torch.where(held[:, None], step.embedding(step.token), 0.0)
-        total += slots.arrive(own, step.at, step.token, step.position)
+        total += slots.apply(own, step.at, step.token, step.position)
     torch.testing.assert_close(total, want)
 
 
@@ -123,10 +126,10 @@ def test_a_shard_adds_the_rows_it_holds(variant: Any) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_embeddings_that_are_no_plain_table_are_mixed_as_the_model_embeds(variant: Any, dtype: torch.dtype) -> None:
     step = Step(variant, MoIConfig())
-    step.leave()
+    step.store()
     table = step.embedding.weight.to(dtype)
     slots = variant(step.slots.tables, step.config, lambda ids, weights: 3 * mixed(ids, weights, table))
-    x = slots.arrive(3 * table[step.token], step.at, step.token, step.position)
+    x = slots.apply(3 * table[step.token], step.at, step.token, step.position)
     want = 3 * moi.embed(step.expected(), table)
     torch.testing.assert_close(x[[0, 2, 3, 4]], want[[0, 2, 3, 4]])
 
@@ -137,16 +140,16 @@ def mixed(ids: Tensor, weights: Tensor, table: Tensor) -> Tensor:
 
 def test_new_weights_of_a_running_server_are_seen(variant: Any) -> None:
     step = Step(variant, MoIConfig())
-    step.leave()
+    step.store()
     with torch.inference_mode():
         step.embedding.weight = torch.nn.Parameter(step.embedding.weight + 1, requires_grad=False)
-        x = step.slots.arrive(step.embedding(step.token), step.at, step.token, step.position)
+        x = step.slots.apply(step.embedding(step.token), step.at, step.token, step.position)
         torch.testing.assert_close(x[0], moi.embed(step.expected(), step.embedding.weight)[0])
 
 
 def test_the_variant_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     tables, embedding = Tables.allocate(3, 4, "cpu"), torch.nn.Embedding(9, 4)
-    mixed = TableMixed(embedding, 0, 9)
+    mixed = TableMixer(embedding, 0, 9)
     assert type(slots_of(tables, MoIConfig(), mixed)) is CPUSlots
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert type(slots_of(tables, MoIConfig(), mixed)) is Slots, "without Numba"

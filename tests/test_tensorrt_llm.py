@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 pytest.importorskip("moi_tensorrt_llm")
 from moi import MoIConfig, embed, mix
+from moi_serving.pending import PendingMixtures
 from moi_tensorrt_llm import MoILogitsProcessor, contract, custom_module_dir, model
-from moi_tensorrt_llm.state import PENDING, Pending
+from moi_tensorrt_llm.processor import PENDING
 
 V, D = 50, 8
 
@@ -80,8 +81,8 @@ def _step(ids: list[int], contexts: list[int] = [], **extra: Any) -> SimpleNames
     return SimpleNamespace(**{**base, "num_ctx_tokens": sum(contexts), "kv_cache_manager": manager, **extra})
 
 
-def _build(default: MoIConfig | None = None) -> tuple[Any, Pending]:
-    pending = Pending()
+def _build(default: MoIConfig | None = None) -> tuple[Any, PendingMixtures]:
+    pending = PendingMixtures()
     return model.mixed(Host, default, pending)(MODEL_CONFIG), pending
 
 
@@ -91,7 +92,7 @@ def test_generation_rows_with_a_mixture_take_it_and_others_do_not() -> None:
     logits = torch.randn(2, V)
     configs = [MoIConfig(top_k=4), MoIConfig(top_k=7, beta=0.25)]
     for request, row, config in zip((11, 13), logits, configs, strict=True):
-        pending.remember([request], row[None], config)
+        pending.compute([request], row[None], config)
     ids = torch.tensor([1, 2, 3, 20, 21, 22])
     lm(_step([5, 11, 12, 13], [3]), input_ids=ids, position_ids=None)
     fed_ids, x = lm.fed[0]
@@ -140,7 +141,7 @@ def test_a_default_mixes_every_request_and_a_processor_overrides_it() -> None:
     lm, pending = _build(MoIConfig(top_k=3))
     logits = lm(_step([1, 2], [1, 1]), input_ids=torch.tensor([3, 4]))
     assert 1 in pending
-    pending.remember([2], logits[1:], MoIConfig(policy="token"))
+    pending.compute([2], logits[1:], MoIConfig(policy="token"))
     lm(_step([1, 2]), input_ids=logits.argmax(-1))
     table, x = lm.model.embed_tokens.weight, lm.fed[1][1]
     assert torch.equal(x[1], table[logits[1].argmax()])
@@ -149,12 +150,12 @@ def test_a_default_mixes_every_request_and_a_processor_overrides_it() -> None:
 
 def test_a_preempted_request_starts_over_and_old_ones_are_dropped() -> None:
     lm, pending = _build()
-    pending.remember([1, 2], torch.randn(2, V), MoIConfig(top_k=2))
+    pending.compute([1, 2], torch.randn(2, V), MoIConfig(top_k=2))
     lm(_step([1], [4]), input_ids=torch.tensor([1, 2, 3, 4]))
     assert 1 not in pending
     assert 2 in pending
-    small = Pending(capacity=2)
-    small.remember([1, 2, 3], torch.randn(3, V), MoIConfig(top_k=2))
+    small = PendingMixtures(capacity=2)
+    small.compute([1, 2, 3], torch.randn(3, V), MoIConfig(top_k=2))
     assert len(small) == 2
     assert 1 not in small
 
@@ -168,14 +169,14 @@ def test_a_preempted_request_starts_over_and_old_ones_are_dropped() -> None:
 )
 def test_a_step_that_would_lose_mixtures_is_refused(extra: dict[str, Any], message: str) -> None:
     lm, pending = _build()
-    pending.remember([1], torch.randn(1, V), MoIConfig(top_k=2))
+    pending.compute([1], torch.randn(1, V), MoIConfig(top_k=2))
     with pytest.raises(ValueError, match=message):
         lm(_step([1], **extra), input_ids=torch.tensor([1]))
 
 
 def test_more_tokens_than_rows_means_drafts_and_is_refused() -> None:
     lm, pending = _build()
-    pending.remember([1], torch.randn(1, V), MoIConfig(top_k=2))
+    pending.compute([1], torch.randn(1, V), MoIConfig(top_k=2))
     with pytest.raises(ValueError, match="2 tokens for 1 generation rows"):
         lm(_step([1]), input_ids=torch.tensor([1, 2]))
 

@@ -27,13 +27,13 @@ class HostStep:
     """The hooks of one decode step of `batch` mixed requests, called as SGLang calls them."""
 
     def __init__(self, device: torch.device, batch: int, vocab: int, width: int) -> None:
-        from moi_sglang.batch import Batches
+        from moi_serving.metrics import Metrics
+        from moi_serving.settings import ServerSettings
+        from moi_sglang.batch_metadata import BatchMetadata, attach
+        from moi_sglang.batches import Batches
         from moi_sglang.embedding import Embedding
-        from moi_sglang.metrics import Metrics
-        from moi_sglang.note import Note, attach
         from moi_sglang.runtime import Runtime
         from moi_sglang.sampling import Sampling
-        from moi_sglang.settings import ServerSettings
 
         self.runtime = Runtime(ServerSettings(), Metrics())
         self.sampling, self.batches = Sampling(self.runtime), Batches(self.runtime)
@@ -59,7 +59,7 @@ class HostStep:
         self.forward = SimpleNamespace(
             req_pool_indices=slots, seq_lens=slots + 9, positions=slots + 9, forward_mode=mode
         )
-        attach(self.forward, Note(watched=True))
+        attach(self.forward, BatchMetadata(active=True))
         self.runtime.batch = self.forward
         self.output = SimpleNamespace(next_token_logits=self.logits, auxiliary_device_output=None)
         self.requests = [_request() for _ in range(batch)]
@@ -136,8 +136,8 @@ def _timed(call: Callable[[], None], before: Callable[[], None]) -> Timing:
 
 
 def _request() -> Any:
-    from moi_sglang.history import RequestState
-    from moi_sglang.settings import RequestSettings
-    from moi_sglang.thinking import Marks
+    from moi_serving.mixing_marks import Marks
+    from moi_serving.replay import RequestState
+    from moi_serving.settings import RequestSettings
 
     return SimpleNamespace(moi=RequestState(RequestSettings(MoIConfig()), Marks()), customized_info=None)

@@ -14,7 +14,7 @@ def load() -> None:
     import sys
 
     from moi_sglang import flags, hooks
-    from moi_sglang.refuse import refuse
+    from moi_sglang.compatibility import refuse
 
     table = hooks.load_hooks()
     problems = hooks.problems(table)

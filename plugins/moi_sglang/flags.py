@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from moi import PRESETS, MoIConfig
 from moi.config import ENTROPIES, PRIORS, parse_assignments
 from moi.policies.registry import BUILT_IN
-from moi_sglang.settings import THINK_END, ServerSettings, Until
+from moi_serving.settings import THINK_END, ServerSettings, Until
 
 _FIELD = "_moi_settings"  # SGLang pickles underscore attributes of ServerArgs to its processes
 

@@ -13,17 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from moi_serving.metrics import Metrics
+from moi_serving.settings import ServerSettings
 from moi_sglang import flags
-from moi_sglang.batch import Batches
+from moi_sglang.batches import Batches
+from moi_sglang.compatibility import refusals, refuse
 from moi_sglang.contract import TARGETS, check_targets
 from moi_sglang.embedding import Embedding
-from moi_sglang.metrics import Metrics
 from moi_sglang.prefix_cache import PrefixCache
-from moi_sglang.refuse import refusals, refuse
-from moi_sglang.requests import Admission, FrontDoor
+from moi_sglang.requests import RequestInitialisation, RequestValidation
 from moi_sglang.runtime import Runtime
 from moi_sglang.sampling import Sampling
-from moi_sglang.settings import ServerSettings
 from moi_sglang.telemetry import MetaInfo
 
 
@@ -46,7 +46,7 @@ def load_hooks() -> list[Hook]:
 
 def frontend_hooks(settings: ServerSettings, metrics: Metrics) -> list[Hook]:
     return [
-        Hook("sampling.sampling_params.SamplingParams.verify", "after", FrontDoor(settings, metrics).verify),
+        Hook("sampling.sampling_params.SamplingParams.verify", "after", RequestValidation(settings, metrics).verify),
         Hook(
             "managers.tokenizer_manager.TokenizerManager.update_request_meta_info",
             "around",
@@ -57,13 +57,13 @@ def frontend_hooks(settings: ServerSettings, metrics: Metrics) -> list[Hook]:
 
 def scheduler_hooks(settings: ServerSettings) -> list[Hook]:
     metrics = Metrics()
-    runtime = Runtime(settings, metrics)
+    runtime, requests = Runtime(settings, metrics), RequestInitialisation(settings, metrics)
     batches, sampling, cache = Batches(runtime), Sampling(runtime), PrefixCache(runtime)
     runner = "model_executor.model_runner.ModelRunner"
     graphs = "model_executor.runner.prefill_cuda_graph_runner.PrefillCudaGraphRunner"
     return [
-        Hook("managers.scheduler.Scheduler._create_generation_req", "after", Admission(settings, metrics).created),
-        Hook("managers.scheduler.Scheduler.init_metrics_collector", "after", metrics.collector_made),
+        Hook("managers.scheduler.Scheduler._create_generation_req", "after", requests.created),
+        Hook("managers.scheduler.Scheduler.init_metrics_collector", "after", runtime.collector_made),
         Hook(f"{runner}.load_model", "after", Embedding(runtime).model_loaded),
         Hook(f"{runner}.alloc_memory_pool", "after", runtime.pool_allocated),
         Hook(f"{runner}.sample", "around", sampling.sample),

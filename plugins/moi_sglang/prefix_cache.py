@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from moi_sglang.history import mixing
+from moi_serving.replay import mixing
 from moi_sglang.runtime import Runtime
 
 

@@ -6,13 +6,13 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from moi_sglang.history import Records, RequestState
-from moi_sglang.metrics import Metrics
-from moi_sglang.settings import KEY, RequestSettings, ServerSettings, request_settings
+from moi_serving.metrics import Metrics
+from moi_serving.replay import Records, RequestState
+from moi_serving.settings import KEY, RequestSettings, ServerSettings, request_settings
 from moi_sglang.thinking import Thinking
 
 
-class FrontDoor:
+class RequestValidation:
     """The hook of the tokenizer process: a ValueError there is an HTTP 400."""
 
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
@@ -29,7 +29,7 @@ class FrontDoor:
             raise
 
 
-class Admission:
+class RequestInitialisation:
     """The hook of the scheduler process, which must never raise: one bad request would end the server."""
 
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:

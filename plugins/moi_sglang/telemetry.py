@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from moi_sglang.history import state_of
-from moi_sglang.metrics import Metrics
-from moi_sglang.settings import KEY, ServerSettings, request_settings
-from moi_sglang.tables import NOT_DUE
+from moi_serving.metrics import Metrics
+from moi_serving.replay import state_of
+from moi_serving.row_layout import NOT_DUE, POSITION, TOKEN, token_of
+from moi_serving.settings import KEY, ServerSettings, request_settings
 
 
 class DeviceRecords(NamedTuple):
@@ -35,14 +35,14 @@ class HostRecords(NamedTuple):
 
     def consume(self, batch: Any, commits: Sequence[Any]) -> None:
         rows = self.rows.numpy()
-        sampled, kept = rows[:, 0].tolist(), []
+        sampled, kept = token_of(rows).tolist(), []
         for index, (req, commit) in enumerate(zip(batch.reqs, commits, strict=True)):
             state = state_of(req)
             if commit is None or state is None:
                 continue
             token = commit.token_ids[0]
             if sampled[index] != token:  # another part of SGLang replaced the sampled token: it is fed plainly
-                rows[index, 0], rows[index, -2] = token, NOT_DUE
+                rows[index, TOKEN], rows[index, POSITION] = token, NOT_DUE
             state.append(rows, index)
             kept.append(index)
         self.metrics.generated(rows, kept)

@@ -1,33 +1,12 @@
-"""Where a request stops to mix, and where it begins again: the two marks around a model's thinking."""
+"""The two marks around a model's thinking, as SGLang knows them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from moi_sglang.settings import THINK_END, RequestSettings
-from moi_sglang.tables import NO_GATE
-
-
-class Marks(NamedTuple):
-    """Token ids, or -1. end: what follows is plain; start: what follows is mixed again."""
-
-    end: int = NO_GATE
-    start: int = NO_GATE
-
-    @property
-    def gated(self) -> bool:
-        return self.end != NO_GATE
-
-    def open_after(self, ids: Sequence[int], before: bool) -> bool:
-        """Whether the token after `ids` is mixed: as the last mark among them says, without any as `before`."""
-        if not self.gated or not len(ids):
-            return before
-        given = np.asarray(ids, np.int64)
-        found = np.flatnonzero((given == self.end) | ((given == self.start) & (self.start != NO_GATE)))
-        return bool(given[found[-1]] != self.end) if len(found) else before
+from moi_serving.mixing_marks import Marks
+from moi_serving.settings import THINK_END, RequestSettings
+from moi_serving.slots.tables import NO_TOKEN
 
 
 class Thinking:
@@ -56,7 +35,7 @@ def _marks_of(scheduler: Any) -> Marks:
             "(--reasoning-parser names it, else '</think>'); give its token id instead"
         )
     begins = _encoded(start, scheduler)
-    return Marks(int(ids[0]), int(begins[0]) if len(begins) == 1 else NO_GATE)
+    return Marks(int(ids[0]), int(begins[0]) if len(begins) == 1 else NO_TOKEN)
 
 
 def _texts(scheduler: Any) -> tuple[str, str]:

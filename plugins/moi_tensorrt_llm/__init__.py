@@ -9,9 +9,9 @@ Nothing is registered on import; TensorRT-LLM itself is imported by the function
 
 from pathlib import Path
 
+from moi_tensorrt_llm.compatibility import refuse_arguments
 from moi_tensorrt_llm.contract import check_contract
 from moi_tensorrt_llm.processor import MoILogitsProcessor
-from moi_tensorrt_llm.refuse import refuse_arguments
 
 
 def custom_module_dir() -> Path:

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moi import Mixture, MoIConfig, embed
+from moi import MoIConfig
+from moi_serving.embedding import mix_looked_up
+from moi_serving.pending import PendingMixtures
+from moi_tensorrt_llm.compatibility import refuse_model, refuse_step
 from moi_tensorrt_llm.contract import require_contract
-from moi_tensorrt_llm.refuse import refuse_model, refuse_step
-from moi_tensorrt_llm.state import PENDING, Pending
+from moi_tensorrt_llm.processor import PENDING
 
 # Architectures whose models start from embed_tokens(input_ids) and nothing else.
 ARCHITECTURES = {
@@ -55,7 +57,7 @@ def default_config(text: str | None) -> MoIConfig | None:
     return config
 
 
-def mixed(host: type, default: MoIConfig | None = None, pending: Pending = PENDING) -> type:
+def mixed(host: type, default: MoIConfig | None = None, pending: PendingMixtures = PENDING) -> type:
     """A subclass of a TensorRT-LLM model class whose generation rows take mixtures."""
 
     class Mixed(host):  # type: ignore[misc]
@@ -80,14 +82,14 @@ def mixed(host: type, default: MoIConfig | None = None, pending: Pending = PENDI
                 attn_metadata, input_ids, position_ids, inputs_embeds, return_context_logits, **kwargs
             )
             if default is not None and not return_context_logits:
-                pending.remember(list(attn_metadata.request_ids)[: len(logits)], logits, default)
+                pending.compute(list(attn_metadata.request_ids)[: len(logits)], logits, default)
             return logits
 
     Mixed.__name__ = Mixed.__qualname__ = host.__name__
     return Mixed
 
 
-def mixed_inputs(embed_tokens: Any, attn_metadata: Any, input_ids: Tensor, pending: Pending) -> Tensor | None:
+def mixed_inputs(embed_tokens: Any, attn_metadata: Any, input_ids: Tensor, pending: PendingMixtures) -> Tensor | None:
     """Input embeddings [N,D] of a step, or None where no row has a mixture: then the host embeds as ever.
 
     Rows of a step are the tokens of all prompts (contexts), then one token for each generation request.
@@ -103,13 +105,6 @@ def mixed_inputs(embed_tokens: Any, attn_metadata: Any, input_ids: Tensor, pendi
             f"{input_ids.numel() - first} tokens for {len(generations)} generation rows; MoI needs one each"
         )
     x: Tensor = embed_tokens(input_ids)
-    for rows, mixture in pending.take(generations, input_ids[first:]):
-        x[first + torch.tensor(rows, device=x.device)] = embed_mixture(embed_tokens, mixture)
+    for rows, mixture in pending.complete(generations, input_ids[first:]):
+        x[first + torch.tensor(rows, device=x.device)] = mix_looked_up(embed_tokens, mixture.ids, mixture.weights)
     return x
-
-
-def embed_mixture(embed_tokens: Any, mixture: Mixture) -> Tensor:
-    """The shared op over the host's own look-up, which knows how the table is split between ranks."""
-    table = embed_tokens(mixture.ids.reshape(-1))
-    slots = torch.arange(len(table), dtype=torch.int32, device=table.device).view_as(mixture.ids)
-    return embed(mixture._replace(ids=slots), table)

@@ -8,7 +8,10 @@ from torch import Tensor
 
 from moi import MoIConfig
 from moi.config import check_temperature
-from moi_tensorrt_llm.state import PENDING
+from moi_serving.pending import PendingMixtures
+
+# One per worker process: the logits processor of a request and the model find each other here.
+PENDING = PendingMixtures()
 
 
 class MoILogitsProcessor:
@@ -30,4 +33,4 @@ class MoILogitsProcessor:
         """logits [1,1,V] of one request, before sampling."""
         if logits.numel() != logits.shape[-1]:
             raise ValueError(f"request {req_id} has {logits.numel() // logits.shape[-1]} beams; MoI needs beam width 1")
-        PENDING.remember([req_id], logits.reshape(1, -1), self.config, self.temperature)
+        PENDING.compute([req_id], logits.reshape(1, -1), self.config, self.temperature)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from moi import MoIConfig
+from moi_tensorrt_llm.compatibility import refuse_arguments
 from moi_tensorrt_llm.model import register_models
 from moi_tensorrt_llm.processor import MoILogitsProcessor
-from moi_tensorrt_llm.refuse import refuse_arguments
 
 
 def safe_arguments(kv_cache_config: Any) -> dict[str, Any]:

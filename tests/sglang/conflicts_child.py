@@ -83,7 +83,7 @@ def told(job: tuple[str, str, str]) -> list[str]:
     from sglang.srt.server_args import prepare_server_args
 
     from moi_sglang import flags
-    from moi_sglang.refuse import refusals
+    from moi_sglang.compatibility import refusals
 
     model, row, line = job
     if row in WITHOUT:
@@ -103,7 +103,7 @@ def told_without_variables(names: list[str]) -> list[str]:
     """What is said of variables that SGLang has renamed."""
     from sglang.srt.environ import envs
 
-    from moi_sglang.refuse import conflicting_variables
+    from moi_sglang.compatibility import conflicting_variables
 
     for name in names:
         delattr(type(envs), name)

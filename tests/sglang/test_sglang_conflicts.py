@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from moi_sglang.conflicts import CONFLICTS, VARIABLES
-from moi_sglang.refuse import conflicting
+from moi_sglang.compatibility import conflicting
+from moi_sglang.compatibility_table import CONFLICTS, VARIABLES
 
 CHILD = Path(__file__).parent / "conflicts_child.py"
 DOCS = Path(__file__).parents[2] / "docs" / "sglang.md"

@@ -12,26 +12,26 @@ from typing import Any
 from moi_engines.parity import FLOAT32
 
 NEIGHBOURS = """
-from moi_sglang.slots import Slots
-from moi_sglang.slots_cpu import CPUSlots
-from moi_sglang.tables import ids_of, weights_of
+from moi_serving.slots.base import Slots
+from moi_serving.slots.cpu import CPUSlots
+from moi_serving.row_layout import ids_of, weights_of
 
 
 def load():
     for variant in (Slots, CPUSlots):
-        variant.leave = mistaken(variant.leave)
+        variant.store = mistaken(variant.store)
 
 
-def mistaken(leave):
-    def leave_neighbours(self, slots, *args):
-        rows = leave(self, slots, *args)
+def mistaken(store):
+    def store_neighbours(self, slots, *args):
+        rows = store(self, slots, *args)
         now = rows.clone()
         ids_of(now)[:, 1:] = ids_of(rows)[:, 1:].roll(1, 0)
         weights_of(now)[:] = weights_of(rows).roll(1, 0)
         self.tables.mixtures[slots] = now
         return rows
 
-    return leave_neighbours
+    return store_neighbours
 """
 
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from moi import MoIConfig
+from moi_serving.embedding import find_embedding
+from moi_serving.settings import RequestSettings, ServerSettings, request_settings
 from moi_sglang import contract, flags, hooks
-from moi_sglang.embedding import find_embedding
-from moi_sglang.refuse import unsuitable, untested
+from moi_sglang.compatibility import unsuitable, untested
 from moi_sglang.requests import _check_inputs
-from moi_sglang.settings import RequestSettings, ServerSettings, request_settings
 
 CHILD = Path(__file__).parent / "hooks_child.py"
 
@@ -72,9 +72,9 @@ def test_an_ambiguous_embedding() -> None:
     ambiguous = torch.nn.ModuleDict({"a": torch.nn.ModuleDict({"wte": torch.nn.Embedding(9, 2)})})
     assert find_embedding(ambiguous, 9) is ambiguous["a"]["wte"]
     ambiguous["b"] = torch.nn.ModuleDict({"embed_tokens": torch.nn.Embedding(9, 2)})
-    with pytest.raises(SystemExit, match=r"input embedding of ModuleDict is ambiguous .*a\.wte, b\.embed_tokens"):
+    with pytest.raises(ValueError, match=r"input embedding of ModuleDict is ambiguous .*a\.wte, b\.embed_tokens"):
         find_embedding(ambiguous, 9)
-    with pytest.raises(SystemExit, match="candidates: none"):
+    with pytest.raises(ValueError, match="candidates: none"):
         find_embedding(ambiguous, 10)
 
 

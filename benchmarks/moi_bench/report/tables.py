@@ -7,7 +7,7 @@ from typing import Any
 
 from moi_bench.report.results import Evaluation, is_real
 from moi_bench.rows import Row
-from moi_sglang.tables import Tables
+from moi_serving.slots.tables import Tables
 
 # arXiv 2505.14827, Table 3: QwQ-32B on CountDown, vLLM, eager on both sides, output tokens/s.
 PAPER_PLAIN, PAPER_MOI = 1143.31, 1101.44

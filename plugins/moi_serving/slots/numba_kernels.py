@@ -1,6 +1,6 @@
-"""Loops of `moi_sglang.slots_cpu` that Numba compiles: one call where numpy takes ten. Importing it needs Numba.
+"""Loops of `moi_serving.slots.cpu` that Numba compiles: one call where numpy takes ten. Importing it needs Numba.
 
-`bits` and `floats` are the same rows [n,W] as int32 and as float32. Dims as in `moi_sglang.slots`.
+`bits` and `floats` are the same rows [n,W] as int32 and as float32. Dims as in `moi_serving.slots.base`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from typing import Any
 
 from moi.kernels.numba_kernels import compiled_mix
 from moi.kernels.numba_loops import compiled, embed
-from moi_sglang.tables import NOT_DUE
+from moi_serving.row_layout import ENTROPY, NOT_DUE, POSITION, TOKEN, component_count
 
 _mix = compiled_mix()
+_size = compiled(component_count)
 
 
 @compiled
-def read(
+def compute(
     logits: Any,
     temperature: Any,
     slots: Any,
@@ -28,7 +29,7 @@ def read(
     floats: Any,
 ) -> Any:
     """Mixtures of logits [B,V], as bits, into rows [B,W]; the policies of the rows [B]."""
-    size, policies = bits.shape[1] // 2 - 1, policy[slots]
+    size, policies = _size(bits.shape[1]), policy[slots]
     _mix(
         logits,
         slots,
@@ -40,21 +41,21 @@ def read(
         inverse_log,
         bits[:, :size],
         floats[:, size : 2 * size],
-        floats[:, 2 * size + 1],
+        floats[:, ENTROPY],
     )
     return policies
 
 
 @compiled
-def leave(
+def store(
     slots: Any,
     policies: Any,
     token: Any,
     position: Any,
-    gated: bool,
-    gate: Any,
-    reopens: Any,
-    resumes: Any,
+    may_stop: bool,
+    stop_token: Any,
+    resume_token: Any,
+    resume_policy: Any,
     policy: Any,
     bits: Any,
     mixtures: Any,
@@ -62,23 +63,23 @@ def leave(
     """Completes the rows [B,W] and copies them into the table [R,W]."""
     for b in range(len(slots)):
         slot, plain = slots[b], policies[b] == 0
-        if gated and token[b] == gate[slot]:
+        if may_stop and token[b] == stop_token[slot]:
             plain, policy[slot] = True, 0
-        if gated and token[b] == reopens[slot]:
-            policy[slot] = resumes[slot]
-        bits[b, 0] = token[b]
-        bits[b, -2] = NOT_DUE if plain else position[b]
+        if may_stop and token[b] == resume_token[slot]:
+            policy[slot] = resume_policy[slot]
+        bits[b, TOKEN] = token[b]
+        bits[b, POSITION] = NOT_DUE if plain else position[b]
         mixtures[slot] = bits[b]
 
 
 @compiled
-def arrive(
+def apply(
     mixtures: Any, floats: Any, slots: Any, token: Any, position: Any, table: Any, start: Any, end: Any, x: Any
 ) -> None:
     """Rows of x [B,D] whose mixture is due become that of a float32 table [.,D], which holds the ids start..end-1."""
-    size = mixtures.shape[1] // 2 - 1
+    size = _size(mixtures.shape[1])
     for b in range(len(slots)):
         slot = slots[b]
-        if mixtures[slot, 0] == token[b] and mixtures[slot, -2] == position[b]:
+        if mixtures[slot, TOKEN] == token[b] and mixtures[slot, POSITION] == position[b]:
             rows = slice(slot, slot + 1)
             embed(mixtures[rows, :size], floats[rows, size : 2 * size], table, start, end, x[b : b + 1])

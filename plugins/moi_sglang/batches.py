@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moi_sglang.history import Rows, mixing, state_of
-from moi_sglang.note import UNKNOWN, Note, Replay, attach, note_of
+from moi_serving.replay import Rows, mixing, state_of
+from moi_serving.row_layout import is_due
+from moi_serving.slots.tables import SlotSettings
+from moi_sglang.batch_metadata import UNKNOWN, BatchMetadata, Replay, attach, metadata_of
 from moi_sglang.runtime import Runtime
-from moi_sglang.tables import NOT_DUE, SlotSettings
 
 
 class Batches:
@@ -29,7 +30,7 @@ class Batches:
             replay = self._extend(forward_batch, batch) if batch.forward_mode.is_extend() else None
             if batch.beam_tail is not None:  # rows whose slots nobody configures, and nobody samples
                 runtime.slots.tables.forget(forward_batch.req_pool_indices[batch.beam_tail.num_base_rows :])
-            attach(forward_batch, Note(bool(runtime.watched), replay))
+            attach(forward_batch, BatchMetadata(bool(runtime.active), replay))
 
     def context(self, original: Callable[..., Any], ctx: Any, *, forward_batch: Any = None) -> Any:
         """AROUND forward_context: the embedding finds its batch here. Calls nest."""
@@ -37,21 +38,21 @@ class Batches:
 
     def prefill_graph(self, original: Callable[..., bool], runner: Any, forward_batch: Any) -> bool:
         """AROUND PrefillCudaGraphRunner.can_run_graph: replayed rows differ from batch to batch."""
-        return note_of(forward_batch).replay is None and original(runner, forward_batch)
+        return metadata_of(forward_batch).replay is None and original(runner, forward_batch)
 
     @contextlib.contextmanager
     def _entered(self, context: Any, forward_batch: Any) -> Iterator[None]:
         runtime = self._runtime
-        outer = runtime.batch, runtime.note
+        outer = runtime.batch, runtime.metadata
         if forward_batch is not None:
-            # Runners compute a copy inside the original's context: it has no note of its own.
-            inherited = UNKNOWN if runtime.batch is None else runtime.note
-            runtime.batch, runtime.note = forward_batch, note_of(forward_batch, inherited)
+            # Runners compute a copy inside the original's context: it has no metadata of its own.
+            inherited = UNKNOWN if runtime.batch is None else runtime.metadata
+            runtime.batch, runtime.metadata = forward_batch, metadata_of(forward_batch, inherited)
         try:
             with context:
                 yield
         finally:
-            runtime.batch, runtime.note = outer
+            runtime.batch, runtime.metadata = outer
 
     def _extend(self, forward_batch: Any, batch: Any) -> Replay | None:
         """Settings of every slot that (re)starts here; what to replay of requests that were retracted."""
@@ -63,7 +64,7 @@ class Batches:
                 settings.append(SlotSettings().words(width))
             else:
                 settings.append(state.settings_after(req.origin_input_ids, req.output_ids).words(width))
-                self._runtime.watch(req.rid, state.marks.gated)
+                self._runtime.activate(req.rid, state.marks.may_stop)
                 places, again = _again(req, start, length)
                 at.append(places + base)
                 rows.append(again)
@@ -92,6 +93,6 @@ def _again(req: Any, start: int, length: int) -> tuple[Any, Rows]:
     if state is None or first >= start + length:
         return np.empty(0, np.int64), np.empty((0, 0), np.int32)
     rows = state.rows(first - prompt, start + length - prompt)
-    due = np.flatnonzero(rows[:, -2] != NOT_DUE) if len(rows) else np.empty(0, np.int64)
+    due = np.flatnonzero(is_due(rows)) if len(rows) else np.empty(0, np.int64)
     state.replayed += len(due)
     return due + (first - start), rows[due] if len(due) else np.empty((0, 0), np.int32)

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from moi.rows import encode, policy_layout
-from moi_sglang.settings import KEY, RequestSettings
-from moi_sglang.tables import NOT_DUE, SlotSettings
-from moi_sglang.thinking import Marks
-
-Rows = npt.NDArray[np.int32]
+from moi_serving.mixing_marks import Marks
+from moi_serving.row_layout import Rows, entropy_of, interventions, is_due
+from moi_serving.settings import KEY, RequestSettings
+from moi_serving.slots.tables import SlotSettings
 
 _PENDING = 64  # tokens; the array starts with room for as many, and doubles
 
@@ -95,23 +93,5 @@ class Records:
         rows = self._state.rows(tokens.start or 0, tokens.stop)
         if not len(rows):
             return []
-        columns = entropies(rows).tolist(), interventions(rows).tolist(), is_due(rows).tolist()
+        columns = entropy_of(rows).tolist(), interventions(rows).tolist(), is_due(rows).tolist()
         return [(*values, self._state.replayed) for values in zip(*columns, strict=True)]
-
-
-def is_due(rows: Rows) -> npt.NDArray[np.bool_]:
-    """Whether a row's mixture is what is fed back, bool [n]."""
-    due: npt.NDArray[np.bool_] = rows[:, -2] != NOT_DUE
-    return due
-
-
-def entropies(rows: Rows) -> npt.NDArray[np.float32]:
-    return rows[:, -1].view(np.float32)
-
-
-def interventions(rows: Rows) -> npt.NDArray[np.float32]:
-    """1 - the weight of the token, float32 [n]; 0 where it is fed plainly."""
-    slots = rows.shape[1] // 2 - 1
-    others = (rows[:, :slots] != rows[:, :1]) & is_due(rows)[:, None]
-    total: npt.NDArray[np.float32] = np.where(others, rows[:, slots : 2 * slots].view(np.float32), np.float32(0)).sum(1)
-    return total

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from moi_sglang.conflicts import CONFLICTS, VARIABLES
+from moi_serving.settings import ServerSettings
+from moi_sglang.compatibility_table import CONFLICTS, VARIABLES
 from moi_sglang.contract import TESTED
-from moi_sglang.settings import ServerSettings
 
 _GONE: Any = object()
 

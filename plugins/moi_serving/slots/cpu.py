@@ -14,42 +14,44 @@ from torch import Tensor
 
 from moi import MoIConfig
 from moi.kernels.numba_kernels import array_of, variant
-from moi_sglang import slots_loops
-from moi_sglang.slots import Mixed, Slots, TableMixed
-from moi_sglang.tables import Tables
+from moi_serving.embedding import Mixer, TableMixer
+from moi_serving.slots import numba_kernels
+from moi_serving.slots.base import Slots
+from moi_serving.slots.tables import Tables
 
 
 class CPUSlots(Slots):
-    def __init__(self, tables: Tables, moi: MoIConfig, mixed: Mixed) -> None:
-        super().__init__(tables, moi, mixed)
+    def __init__(self, tables: Tables, moi: MoIConfig, mixer: Mixer) -> None:
+        super().__init__(tables, moi, mixer)
         self._bits = tables.mixtures.numpy()
-        self._gates = tables.gate.numpy(), tables.reopens.numpy(), tables.resumes.numpy()
+        marks = tables.stop_mixing_token_id, tables.resume_mixing_token_id, tables.resume_policy
+        self._marks = tuple(table.numpy() for table in marks)
         self._policy, self._parameters = tables.policy.numpy(), tables.parameters.numpy()
         self._floats = self._bits.view(np.float32)
 
-    def read(self, slots: Tensor, logits: Tensor, temperature: Tensor) -> Any:
+    def compute(self, slots: Tensor, logits: Tensor, temperature: Tensor) -> Any:
         moi, bits = self._moi, np.empty((len(slots), self._bits.shape[1]), np.int32)
-        policies = slots_loops.read(
+        policies = numba_kernels.compute(
             *(array_of(logits.float()).view(np.int32), temperature.numpy(), slots.numpy()),
             *(self._policy, self._parameters, *variant(logits.shape[1], moi.top_k, moi.entropy, moi.prior)),
             *(bits, bits.view(np.float32)),
         )
         return policies, bits
 
-    def leave(self, slots: Tensor, read: Any, token: Tensor, position: Tensor, gated: bool) -> Tensor:
-        policies, bits = read
-        slots_loops.leave(
+    def store(self, slots: Tensor, pending: Any, token: Tensor, position: Tensor, may_stop: bool) -> Tensor:
+        policies, bits = pending
+        numba_kernels.store(
             *(slots.numpy(), policies, token.numpy(), position.numpy()),
-            *(gated, *self._gates, self._policy, bits, self._bits),
+            *(may_stop, *self._marks, self._policy, bits, self._bits),
         )
         return torch.from_numpy(bits)
 
-    def arrive(self, x: Tensor, slots: Tensor, token: Tensor, position: Tensor) -> Tensor:
-        mixed = self.mixed
-        if not isinstance(mixed, TableMixed) or x.dtype != torch.float32 or not x.is_contiguous():
-            return super().arrive(x, slots, token, position)
-        slots_loops.arrive(
+    def apply(self, x: Tensor, slots: Tensor, token: Tensor, position: Tensor) -> Tensor:
+        mixer = self.mixer
+        if not isinstance(mixer, TableMixer) or x.dtype != torch.float32 or not x.is_contiguous():
+            return super().apply(x, slots, token, position)
+        numba_kernels.apply(
             *(self._bits, self._floats, slots.numpy(), token.numpy(), position.numpy()),
-            *(mixed.table.detach().numpy(), mixed.start, mixed.end, x.numpy()),
+            *(mixer.table.detach().numpy(), mixer.start, mixer.end, x.numpy()),
         )
         return x

@@ -1,10 +1,10 @@
-"""Prometheus counters beside SGLang's own, when the server runs with --enable-metrics."""
+"""Prometheus counters beside the host's own."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from moi_sglang.history import Rows, entropies, interventions, is_due
+from moi_serving.row_layout import Rows, entropy_of, interventions, is_due
 
 _COUNTERS = {
     "mixed_tokens": "Generated tokens whose mixture is fed back.",
@@ -17,17 +17,11 @@ _COUNTERS = {
 
 
 class Metrics:
-    """Silent until `collector_made` or `enable` has been called on a process that publishes metrics."""
+    """Silent until `enable` has been called, in a process that publishes metrics."""
 
     def __init__(self) -> None:
         self._labels: dict[str, str] | None = None
         self._counters: dict[str, Any] = {}
-
-    def collector_made(self, result: Any, scheduler: Any) -> None:
-        """AFTER Scheduler.init_metrics_collector."""
-        context = scheduler.metrics_collector_context
-        if context.enable_metrics and context.collector is not None and context.is_stats_logging_rank:
-            self.enable(context.collector.labels)
 
     def enable(self, labels: dict[str, str]) -> None:
         self._labels = dict(labels)
@@ -38,7 +32,7 @@ class Metrics:
             rows = rows[kept]
             self._count("mixed_tokens", int(is_due(rows).sum()))
             self._count("observed_tokens", len(kept))
-            self._count("entropy", float(entropies(rows).sum()))
+            self._count("entropy", float(entropy_of(rows).sum()))
             self._count("intervention", float(interventions(rows).sum()))
 
     def replayed(self, tokens: int) -> None:
@@ -50,7 +44,7 @@ class Metrics:
     def _count(self, name: str, amount: float) -> None:
         if self._labels is None:
             return
-        if not self._counters:  # on first use: SGLang has told prometheus_client by then where to write
+        if not self._counters:  # on first use: a host has told prometheus_client by then where to write
             from prometheus_client import Counter
 
             for each, text in _COUNTERS.items():

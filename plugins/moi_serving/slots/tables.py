@@ -1,0 +1,84 @@
+"""What the device remembers of a request: one row per request slot, of a size that no text length changes.
+
+Dims: R request slots, W words of a row as in `moi_serving.row_layout`, P parameters as in `moi.RowParams`. A slot that
+nothing was written to decodes plainly, as does padding, whose slot is 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from moi.rows import parameter_count
+from moi_serving.row_layout import NOT_DUE, position_of, row_width
+
+NO_TOKEN = -1  # in the place of a token id
+
+
+class SlotSettings(NamedTuple):
+    """What the tables of a slot are set to, in the order of `Tables`. parameters: float32 bits, as many as are set."""
+
+    policy: int = 0
+    stop_mixing_token_id: int = NO_TOKEN
+    resume_mixing_token_id: int = NO_TOKEN
+    resume_policy: int = 0
+    parameters: tuple[int, ...] = ()
+
+    def words(self, width: int) -> tuple[int, ...]:
+        """As `Tables.configure` takes them, with `width` parameters."""
+        *words, parameters = self
+        return (*words, *parameters, *(0,) * (width - len(parameters)))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is due for each slot, and how it decodes.
+
+    mixtures                 int32 [R,W]
+    parameters               float32 [R,P]
+    policy                   int32 [R], of the next token: code 0 is plain
+    stop_mixing_token_id     int32 [R], what follows that token is plain; or -1
+    resume_mixing_token_id   int32 [R], what follows that token is mixed again; or -1
+    resume_policy            int32 [R], the policy that it is mixed with again
+    """
+
+    mixtures: Tensor
+    parameters: Tensor
+    policy: Tensor
+    stop_mixing_token_id: Tensor
+    resume_mixing_token_id: Tensor
+    resume_policy: Tensor
+
+    @classmethod
+    def allocate(cls, slots: int, top_k: int, device: Any) -> Tables:
+        """Of `slots` request slots, for mixtures of the token and `top_k` candidates."""
+        mixtures = torch.zeros(slots, row_width(top_k), dtype=torch.int32, device=device)
+        position_of(mixtures).fill_(NOT_DUE)
+        return cls(
+            mixtures,
+            torch.zeros(slots, parameter_count(), device=device),
+            torch.zeros(slots, dtype=torch.int32, device=device),
+            torch.full((slots,), NO_TOKEN, dtype=torch.int32, device=device),
+            torch.full((slots,), NO_TOKEN, dtype=torch.int32, device=device),
+            torch.zeros(slots, dtype=torch.int32, device=device),
+        )
+
+    def configure(self, slots: Tensor, settings: Tensor) -> None:
+        """SlotSettings as words int32 [n,4+P] for these slots, which forget their mixtures."""
+        self.forget(slots)
+        integers = (self.policy, self.stop_mixing_token_id, self.resume_mixing_token_id, self.resume_policy)
+        for column, table in enumerate(integers):
+            table.index_copy_(0, slots, settings[:, column])
+        self.parameters.index_copy_(0, slots, settings[:, len(integers) :].view(torch.float32))
+
+    def forget(self, slots: Tensor) -> None:
+        """No mixture is due for these slots. Their rows keep their ids, which are looked up all the same."""
+        position_of(self.mixtures).index_fill_(0, slots, NOT_DUE)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        each = [getattr(self, field.name) for field in fields(self)]
+        return sum(table.stride(0) * table.element_size() for table in each)
