@@ -123,3 +123,25 @@ def test_the_op_imports_torch_alone(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+HOSTS = {"sglang", "vllm", "tensorrt_llm", "tensorrt", "transformers"}
+HOST_PACKAGES = ("moi_sglang", "moi_tensorrt_llm")
+
+
+def test_the_shared_layer_imports_no_host() -> None:
+    for file in (ROOT / "plugins" / "moi_serving").rglob("*.py"):
+        imported = {module.split(".")[0] for module in named(ast.parse(file.read_text(encoding="utf-8")))}
+        assert not imported & HOSTS, file.name
+
+
+def test_host_packages_share_no_copied_code() -> None:
+    """No run of eight lines of code, comments and blank lines left out, stands in two of them."""
+    length, runs = 8, dict[tuple[str, ...], str]()
+    for package in ("moi_serving", *HOST_PACKAGES):
+        for file in (ROOT / "plugins" / package).rglob("*.py"):
+            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+            code = [line for line in lines if line and not line.startswith("#")]
+            for start in range(len(code) - length + 1):
+                run = tuple(code[start : start + length])
+                assert runs.setdefault(run, package) == package, (file.name, run)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moi_serving.replay import Rows, mixing, state_of
-from moi_serving.row_layout import is_due
+from moi_serving.replay import mixing, state_of
+from moi_serving.row_layout import Rows, is_due
 from moi_serving.slots.tables import SlotSettings
 from moi_sglang.batch_metadata import UNKNOWN, BatchMetadata, Replay, attach, metadata_of
 from moi_sglang.runtime import Runtime

@@ -10,7 +10,8 @@ from moi_serving.embedding import Mixer
 from moi_serving.metrics import Metrics
 from moi_serving.row_layout import ids_of, weights_of
 from moi_serving.settings import ServerSettings
-from moi_serving.slots import Slots, slots_of
+from moi_serving.slots import slots_of
+from moi_serving.slots.base import Slots
 from moi_serving.slots.tables import Tables
 from moi_sglang.batch_metadata import UNKNOWN
 from moi_sglang.compatibility import refuse_embedding_lora

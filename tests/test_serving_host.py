@@ -1,0 +1,70 @@
+"""A host of a few lines mixes and replays on moi_serving's public parts: slots, replay buffer, embedding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import moi
+from moi import MoIConfig
+from moi.rows import parameter_count
+from moi_serving.embedding import find_embedding, mixer_of
+from moi_serving.mixing_marks import Marks
+from moi_serving.replay import RequestState
+from moi_serving.row_layout import ids_of, is_due, weights_of
+from moi_serving.settings import RequestSettings
+from moi_serving.slots import slots_of
+from moi_serving.slots.tables import Tables
+
+VOCAB, WIDTH, STEPS = 60, 8, 6
+
+
+class ToyHost:
+    """Its batch is a list of slots; its model an embedding and a head over the mean of all inputs so far."""
+
+    def __init__(self, config: MoIConfig) -> None:
+        self.model = torch.nn.ModuleDict({"wte": torch.nn.Embedding(VOCAB, WIDTH)}).requires_grad_(False)
+        self.head = torch.nn.Linear(WIDTH, VOCAB).requires_grad_(False)
+        table = find_embedding(self.model, VOCAB)
+        self.mixer, self.lookup, self.config = mixer_of(table, table.forward), table.forward, config
+        self.slots = slots_of(Tables.allocate(5, config.top_k, "cpu"), config, self.mixer)
+        self.state = RequestState(RequestSettings(config), Marks())
+
+    def decode(self, prompt: list[int], slot: int) -> tuple[list[int], Tensor]:
+        """Greedy tokens, and every input [T,D] they were generated from."""
+        at, tokens = torch.tensor([slot]), list[int]()
+        words = [self.state.settings_after(prompt, []).words(parameter_count())]
+        self.slots.tables.configure(at, torch.tensor(words, dtype=torch.int32))
+        inputs = self.lookup(torch.tensor(prompt))
+        for _ in range(STEPS):
+            logits = self.head(inputs.mean(0, keepdim=True)) * 4
+            pending = self.slots.compute(at, logits, torch.ones(1))
+            token, position = logits.argmax(-1), torch.tensor([len(inputs)])
+            self.state.append(self.slots.store(at, pending, token, position, False).numpy(), 0)
+            inputs = torch.cat([inputs, self.slots.apply(self.lookup(token), at, token, position)])
+            tokens.append(int(token))
+        return tokens, inputs
+
+    def replay(self, prompt: list[int], tokens: list[int]) -> Tensor:
+        """The inputs of a request that is prefilled again."""
+        inputs = self.lookup(torch.tensor([*prompt, *tokens]))
+        rows = self.state.rows(0, len(tokens))
+        due, kept = torch.from_numpy(is_due(rows)), torch.from_numpy(rows)
+        inputs[len(prompt) :][due] = self.mixer(ids_of(kept[due]), weights_of(kept[due]))
+        return inputs
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("config", [MoIConfig(top_k=5, beta=0.5), MoIConfig("direct", top_k=3), MoIConfig("token")])
+def test_a_toy_host_mixes_as_the_op_does_and_replays_what_it_fed(config: MoIConfig) -> None:
+    host, prompt = ToyHost(config), [3, 1, 4]
+    tokens, inputs = host.decode(prompt, slot=2)
+    wanted = host.lookup(torch.tensor(prompt))
+    for token in tokens:
+        mixture = moi.mix(host.head(wanted.mean(0, keepdim=True)) * 4, torch.tensor([token]), config)
+        wanted = torch.cat([wanted, moi.embed(mixture, host.model["wte"].weight)])
+    torch.testing.assert_close(inputs, wanted)
+    torch.testing.assert_close(host.replay(prompt, tokens), inputs)
+    plain = host.lookup(torch.tensor([*prompt, *tokens]))
+    assert torch.equal(inputs, plain) == (config.policy == "token")
