@@ -62,7 +62,8 @@ def test_turns_take_plain_and_every_share_and_drop_the_first(monkeypatch: pytest
     monkeypatch.setattr(serve, "client", client)
     cases = [CASE, ServeCase("narrow-32k", 1.0, 4, 10, 3, 8)]
     rows = serve._time(cases, 2, "", Path(), Path())
-    assert calls == [(turn, share) for turn in range(3) for share in (0.0, 0.5, 1.0)]
+    forth, back = (0.0, 0.5, 1.0), (1.0, 0.5, 0.0)
+    assert calls == [(turn, share) for turn in range(3) for share in (back if turn == 1 else forth)]
     assert [row["ratio"] for row in rows] == [
         {"median": pytest.approx(value), "p10": pytest.approx(value), "p90": pytest.approx(value), "turns": 2}
         for value in (0.95, 0.9)

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     rows = list[Row]()
     for row in measure(names, cases, args.repeats, args.threads):
         rows.append(row)
-        _say(f"{row['engine']}: {row['case']['name']}: {row['status']}")
+        _log(f"{row['engine']}: {row['case']['name']}: {row['status']}")
         write(args.out, rows)
     sys.stdout.write((dumps(rows) if args.json else table(rows)) + "\n")
     bad = ("wrong", "failed", "unavailable") if args.engine else ("wrong", "failed")
@@ -91,7 +91,7 @@ def _resolved(names: list[str], revision: str | None) -> list[str]:
 
 def _real(name: str, revision: str | None) -> str:
     try:
-        return str(resolve_model(name, revision, say=_say))
+        return str(resolve_model(name, revision, say=_log))
     except OSError as error:
         raise OSError(f"{error}; models with random weights: {', '.join(MODELS)}") from None
 
@@ -180,7 +180,7 @@ def _names(wanted: list[str] | None) -> list[str]:
     return wanted or known
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 

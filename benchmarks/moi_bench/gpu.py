@@ -18,9 +18,9 @@ from moi import Mixture
 from moi.kernels import IMPLEMENTATIONS, Implementation
 from moi.testing import CASES, Case, Inputs, assert_embedding, assert_mixture, oracle_embed, oracle_mix
 from moi_bench import op
-from moi_bench.rows import Row, prepare, write
+from moi_bench.rows import Row, prepare
+from moi_bench.runner import record, shared
 from moi_bench.timer import capture
-from moi_eval.environment import environment
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDTH = 320
@@ -39,8 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     prepare(args.out / "parity.json", "parity")
     prepare(args.out / "op.json", "op")
-    rows = list(check_all(torch.device("cuda")))
-    write(args.out / "parity.json", rows)
+    rows = record(check_all(torch.device("cuda")), args.out / "parity.json")
     bad = [row for row in rows if row["status"] == "wrong"]
     for row in bad:
         sys.stdout.write(f"{row['implementation']} {row['check']} {row['case']} {row['dtype']}: {row['reason']}\n")
@@ -53,16 +52,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def check_all(device: torch.device) -> Iterator[Row]:
     """A row for every implementation, case, type and kind of check."""
-    shared = environment(device)
+    common = {**shared(device), "kind": "parity"}
     for name in IMPLEMENTATIONS:
         use: Implementation = IMPLEMENTATIONS[name]
         if reason := use.unavailable(device):
-            yield {**shared, "implementation": name, "status": "unavailable", "reason": reason}
+            yield {**common, "implementation": name, "status": "unavailable", "reason": reason}
             continue
         for case in CASES:
             for dtype in DTYPES:
                 for check in (_eager, _replayed) if case.rows and name == "triton" else (_eager,):
-                    row = {**shared, "implementation": name, "check": check.__name__.strip("_")}
+                    row = {**common, "implementation": name, "check": check.__name__.strip("_")}
                     yield {**row, "case": case.name, "dtype": str(dtype), **_verdict(check, use, case, dtype, device)}
 
 

@@ -23,21 +23,11 @@ from pathlib import Path
 import torch
 
 from moi import MoIConfig, json_text
-from moi_bench.rows import Row, prepare, write
+from moi_bench.rows import Row, prepare
+from moi_bench.runner import record, shared
+from moi_bench.shapes import SHAPES
 from moi_engines import Engine, SamplingParams, load_engine
-from moi_eval.environment import environment, version
 
-_QWEN3_06B = {
-    "vocab_size": 151_936,
-    "hidden_size": 1024,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "max_position_embeddings": 4096,
-    "initializer_range": 0.02,
-}
 _EXPORT = """
 import json, resource, sys, time
 from moi_engines.onnx_export import export
@@ -62,21 +52,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a tiny model: does the benchmark run?")
     args = parser.parse_args(argv)
     prepare(args.out, "onnx")
-    rows = list[Row]()
+    common = shared(torch.device("cpu"), "transformers", "onnx", "onnxruntime")
     with tempfile.TemporaryDirectory() as scratch:
-        for row in measure(args, Path(scratch)):
-            rows.append(_machine() | row)
-            write(args.out, rows)
-            sys.stdout.write(json_text.dumps(rows[-1]) + "\n")
-            sys.stdout.flush()
+        record((common | row for row in measure(args, Path(scratch))), args.out, _log)
     return 0
+
+
+def _log(row: Row) -> None:
+    sys.stdout.write(json_text.dumps(row) + "\n")
+    sys.stdout.flush()
 
 
 def measure(args: argparse.Namespace, scratch: Path) -> Iterator[Row]:
     from moi_engines.testing import save_tiny_model
 
-    shape: Row = {} if args.quick else _QWEN3_06B
-    model = args.model or save_tiny_model(scratch / "model", "qwen3", **shape)
+    fields = {} if args.quick else SHAPES["qwen3-0.6b"].fields
+    model = args.model or save_tiny_model(scratch / "model", "qwen3", **fields)
     settings = {"variant": args.variant, "max_length": args.max_length}
     graphs = {"moi": settings, "plain": settings | {"mixing": False}}
     if args.int4:
@@ -148,12 +139,6 @@ def _round(
                 clocks[name].append((time.perf_counter() - start) * 1e3)
             tokens[name].append(event.token_id)
     return clocks
-
-
-def _machine() -> Row:
-    shared = environment(torch.device("cpu"))
-    names = ("transformers", "onnx", "onnxruntime")
-    return shared | {"versions": {**shared["versions"], **{name: version(name) for name in names}}}
 
 
 if __name__ == "__main__":

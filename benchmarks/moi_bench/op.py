@@ -21,9 +21,9 @@ from moi import Mixture, MoIConfig, RowParams, mixture, policy_code
 from moi.kernels import IMPLEMENTATIONS, Implementation
 from moi.rows import parameter_count
 from moi.testing import TOLERANCES, Inputs, assert_close
-from moi_bench.rows import Row, dumps, prepare, table, write
+from moi_bench.rows import Row, dumps, prepare, table
+from moi_bench.runner import record, shared
 from moi_bench.timer import Call, copy_bandwidth, launches, measure
-from moi_eval.environment import environment
 
 # Inputs of a case are rotated until they exceed this many bytes, several times the largest second-level cache; at most
 # MOST_SETS of them, so single rows of small vocabularies (32 MB in all) may be found in that cache.
@@ -89,10 +89,7 @@ def run(args: argparse.Namespace) -> int:
     if args.repeats < 1:
         raise ValueError(f"--repeats={args.repeats} is not allowed; it must be an integer >= 1")
     prepare(args.out, "op")
-    rows = list[Row]()
-    for row in measure_cases(suite, device, args.repeats, args.only):
-        rows.append(row)
-        write(args.out, rows)
+    rows = record(measure_cases(suite, device, args.repeats, args.only), args.out)
     sys.stdout.write((dumps(rows) if args.json else table(rows)) + "\n")
     return int(any(row["status"] == "wrong" for row in rows))
 
@@ -105,21 +102,21 @@ def measure_cases(
     for name in only or []:
         if name not in names:
             raise ValueError(f"only={name!r} is unknown; allowed: {', '.join(names)}")
-    shared = {**environment(device), "copy_bandwidth": copy_bandwidth(device)}
+    common = {**shared(device), "kind": "op", "copy_bandwidth": copy_bandwidth(device)}
     for case in cases:
-        yield from _measure_case(case, device, repeats, shared, only or names)
+        yield from _measure_case(case, device, repeats, common, only or names)
 
 
-def _measure_case(case: OpCase, device: torch.device, repeats: int, shared: Row, only: list[str]) -> Iterator[Row]:
+def _measure_case(case: OpCase, device: torch.device, repeats: int, common: Row, only: list[str]) -> Iterator[Row]:
     """One row for every implementation, the eager reference first: the others are compared with it."""
     inputs, weights = _inputs(case, device)
-    floor = _floor_bytes(case, weights) / shared["copy_bandwidth"] * 1e6
+    floor = _floor_bytes(case, weights) / common["copy_bandwidth"] * 1e6
     expected = _step(IMPLEMENTATIONS["reference"], case)(inputs[0], weights)
     eager = None
     for name, reason, step in _steps(case, device):
         if name not in only:
             continue
-        row = {**shared, "case": {"name": case.name, **asdict(case)}, "implementation": name, "floor_us": floor}
+        row = {**common, "case": {"name": case.name, **asdict(case)}, "implementation": name, "floor_us": floor}
         row |= (
             _measure_step(step, inputs, weights, expected, device, repeats) if step else _absent("unavailable", reason)
         )

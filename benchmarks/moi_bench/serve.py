@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ import torch
 
 from moi import MoIConfig
 from moi_bench.engine.adapters import make_dummy
-from moi_bench.engine.cases import LARGEST_ON_DISK, SHAPES, make_model
+from moi_bench.engine.cases import make_model
 from moi_bench.engines import table_of_reasons
 from moi_bench.report.tables import serve_table
-from moi_bench.rows import Row, dumps, prepare, write
+from moi_bench.rows import Row, dumps, prepare
+from moi_bench.runner import ratio, record, shared, spreads, turns
 from moi_bench.server import Server, post
-from moi_bench.timer import summarise
+from moi_bench.shapes import LARGEST_ON_DISK, SHAPES
 from moi_engines import SamplingParams
 from moi_engines.availability import BACKENDS
 from moi_engines.commands.model_arguments import MODEL_HELP, model_folder
@@ -31,7 +33,6 @@ from moi_engines.model_source import model_name
 from moi_engines.parity import TOLERANCES, Cases, Output, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.parity_types import types_here
-from moi_eval.environment import environment, version
 from moi_eval.memory_check import check_fits
 from moi_eval.text_table import text_table
 
@@ -85,8 +86,7 @@ def run(args: argparse.Namespace) -> int:
         args.model = str(model_folder(args))
     cases = _cases(args)
     prepare(args.out, "serve")
-    rows = list(measure(cases, args.rounds, args.sglang))
-    write(args.out, rows)
+    rows = record(measure(cases, args.rounds, args.sglang), args.out)
     found = serve_table(rows)
     text = "\n".join([text_table(found.head, found.rows), *table_of_reasons(rows)])
     sys.stdout.write((dumps(rows) if args.json else text) + "\n")
@@ -96,13 +96,8 @@ def run(args: argparse.Namespace) -> int:
 def measure(cases: list[ServeCase], rounds: int, flags: list[str]) -> Iterator[Row]:
     """A row for each case, from one server."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    own = {
-        **environment(device),
-        "kind": KIND,
-        "engine": "sglang",
-        "baseline": "the same server, requests of policy token",
-    }
-    own["versions"] = {**own["versions"], "sglang": version("sglang")}
+    baseline = "the same server, requests of policy token"
+    own = {**shared(device, "sglang"), "kind": KIND, "engine": "sglang", "baseline": baseline}
     missing = [name for name in _NEEDS if find_spec(name) is None]
     reason = BACKENDS["sglang"].unavailable()
     if reason is None and missing:
@@ -128,16 +123,17 @@ def _serve(cases: list[ServeCase], rounds: int, flags: list[str], scratch: Path)
 
 def _time(cases: list[ServeCase], rounds: int, url: str, model: Path, scratch: Path) -> list[Row]:
     """Plain and every share in turn, at each concurrency; ratios are taken within a turn."""
-    runs: dict[ServeCase, list[tuple[dict[str, float], dict[str, float]]]] = {case: [] for case in cases}
-    for turn in range(rounds + 1):
-        for concurrency in dict.fromkeys(case.concurrency for case in cases):
-            mine = [case for case in cases if case.concurrency == concurrency]
-            plain = client(mine[0], 0.0, turn, url, model, scratch)
-            for case in mine:
-                found = client(case, case.share, turn, url, model, scratch)
-                if turn:  # the first warms up
-                    runs[case].append((plain, found))
-    return [_row(case, found) for case, found in runs.items()]
+
+    def side(case: ServeCase, share: float, turn: int) -> dict[str, float]:
+        return client(case, share, turn, url, model, scratch)
+
+    rows = dict[ServeCase, Row]()
+    for concurrency in dict.fromkeys(case.concurrency for case in cases):
+        mine = [case for case in cases if case.concurrency == concurrency]
+        sides = {0.0: partial(side, mine[0], 0.0)} | {case.share: partial(side, case, case.share) for case in mine}
+        runs = turns(sides, rounds)
+        rows |= {case: _row(case, runs[0.0], runs[case.share]) for case in mine}
+    return [rows[case] for case in cases]
 
 
 def client(case: ServeCase, share: float, turn: int, url: str, model: Path, scratch: Path) -> dict[str, float]:
@@ -193,16 +189,9 @@ def _answer(url: str, prompt: Any, config: MoIConfig) -> Output:
     return Output(found["output_ids"], None, told["entropy"], told["intervention"])
 
 
-def _row(case: ServeCase, runs: list[tuple[dict[str, float], dict[str, float]]]) -> Row:
-    ratio = summarise([moi["tokens_per_s"] / plain["tokens_per_s"] for plain, moi in runs])
-    sides = {name: _spread([run[index] for run in runs]) for index, name in enumerate(("plain", "moi"))}
-    measured = {"median": ratio[0], "p10": ratio[1], "p90": ratio[2], "turns": len(runs)}
-    return {"case": _describe(case), "status": "ok", "reason": None, **sides, "ratio": measured}
-
-
-def _spread(runs: list[dict[str, float]]) -> dict[str, Any]:
-    names = ("median", "p10", "p90")
-    return {key: dict(zip(names, summarise([run[key] for run in runs]), strict=True)) for key in _METRICS}
+def _row(case: ServeCase, plain: list[dict[str, float]], moi: list[dict[str, float]]) -> Row:
+    sides = {"plain": spreads(plain), "moi": spreads(moi), "ratio": ratio(moi, plain)}
+    return {"case": _describe(case), "status": "ok", "reason": None, **sides}
 
 
 def _failed(case: ServeCase, status: str, reason: str) -> Row:

@@ -20,39 +20,36 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from moi_bench.rows import Row, dumps, prepare, write
+from moi_bench.rows import Row, dumps, prepare
+from moi_bench.runner import TOKENS, ratio, record, shared, turns
 from moi_bench.sglang_host import host_time
-from moi_bench.timer import summarise
-from moi_eval.environment import environment, version
+from moi_bench.shapes import SHAPES
 
 SIDES = ("plain", "moi")
-# Public shapes of Qwen/QwQ-32B and Qwen/Qwen2.5-1.5B.
-SHAPES: dict[str, dict[str, Any]] = {
-    "qwq-32b": {
-        **{"hidden_size": 5120, "intermediate_size": 27648, "num_hidden_layers": 64, "num_attention_heads": 40},
-        **{"num_key_value_heads": 8, "vocab_size": 152064, "rms_norm_eps": 1e-5, "tie_word_embeddings": False},
-    },
-    "qwen2.5-1.5b": {
-        **{"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12},
-        **{"num_key_value_heads": 2, "vocab_size": 151936, "rms_norm_eps": 1e-6, "tie_word_embeddings": True},
-    },
-    "tiny": {
-        **{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
-        **{"num_key_value_heads": 2, "vocab_size": 512, "rms_norm_eps": 1e-6, "tie_word_embeddings": True},
-    },
-}
 TARGETS = {"qwq-32b": 0.99, "qwen2.5-1.5b": 0.97}  # of the throughput without the plugin
-_COMMON = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "rope_theta": 1e6}
+_COMMON = {
+    "rms_norm_eps": 1e-6,
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "hidden_act": "silu",
+    "rope_theta": 1e6,
+}
 _CPU = {"device": "cpu", "attention_backend": "torch_native", "disable_cuda_graph": True, "dtype": "float32"}
 
 
+def _shapes() -> list[str]:
+    """Those of the architecture whose configuration is written here."""
+    return sorted(name for name, shape in SHAPES.items() if shape.architecture == "qwen2")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--shape", nargs="+", choices=sorted(SHAPES), default=["tiny"], help="(default: tiny)")
+    parser.add_argument("--shape", nargs="+", choices=_shapes(), default=["tiny"], help="(default: tiny)")
     parser.add_argument("--batch", type=int, nargs="+", help="rows (default: 1 32 128, on a CPU 8)")
     parser.add_argument("--tokens", type=int, nargs=2, default=(32, 288), help="the two lengths (default: 32 288)")
     parser.add_argument("--rounds", type=int, default=2, help="starts of each side (default: 2)")
@@ -76,43 +73,36 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write("\n" + json.dumps(measure_side(args, device)) + "\n")
         return 0
     prepare(args.out, "sglang")
-    rows = list[Row]()
-    for row in itertools.chain(host_time(device), compare(args, device)):
-        rows.append(row)
-        write(args.out, rows)
+    rows = record(itertools.chain(host_time(device), compare(args, device)), args.out)
     sys.stdout.write(dumps(rows) + "\n")
     return 0
 
 
 def compare(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     """For each shape and batch size: output tokens per second of both sides, and their ratio."""
-    shared = {**environment(device), "sglang": version("sglang"), "what": "decode throughput"}
+    common = {**shared(device, "sglang"), "what": "decode throughput"}
     for shape in args.shape:
         with tempfile.TemporaryDirectory() as folder:
-            config = {**_COMMON, **SHAPES[shape], "max_position_embeddings": 4096, "eos_token_id": 0}
+            config = {**_COMMON, **SHAPES[shape].fields, "max_position_embeddings": 4096, "eos_token_id": 0}
             Path(folder, "config.json").write_text(json.dumps(config))
-            rates: dict[str, list[dict[str, list[float]]]] = {side: [] for side in SIDES}
-            for _ in range(args.rounds):
-                for side in SIDES:
-                    rates[side].append(_in_own_process(side, folder, args))
+            sides = {side: partial(_in_own_process, args, side, folder) for side in SIDES}
+            rates = turns(sides, args.rounds, warm_up=False)  # each process warms itself up
         for batch in args.batch:
             medians = {
                 side: statistics.median(rate for found in rates[side] for rate in found[str(batch)]) for side in SIDES
             }
-            turns = [
-                statistics.median(found[str(batch)]) / statistics.median(plain[str(batch)])
-                for found, plain in zip(rates["moi"], rates["plain"], strict=True)
-            ]
-            ratio, low, high = summarise(turns)
+            middle = {side: [{TOKENS: statistics.median(found[str(batch)])} for found in rates[side]] for side in SIDES}
+            found = ratio(middle["moi"], middle["plain"])
             step = {side: batch / rate * 1e6 for side, rate in medians.items()}
             yield {
-                **{**shared, "shape": shape, "batch": batch, "tokens_per_second": medians, "ratio": ratio},
-                **{"ratio_p10": low, "ratio_p90": high, "turns": len(turns)},
-                **{"step_us": step, "added_us": step["plain"] * (1 / ratio - 1), "target_ratio": TARGETS.get(shape)},
+                **{**common, "shape": shape, "batch": batch, "tokens_per_second": medians, "ratio": found["median"]},
+                **{"ratio_p10": found["p10"], "ratio_p90": found["p90"], "turns": found["turns"]},
+                **{"step_us": step, "added_us": step["plain"] * (1 / found["median"] - 1)},
+                "target_ratio": TARGETS.get(shape),
             }
 
 
-def _in_own_process(side: str, model: str, args: argparse.Namespace) -> dict[str, list[float]]:
+def _in_own_process(args: argparse.Namespace, side: str, model: str, _: int) -> dict[str, list[float]]:
     command = [sys.executable, "-m", "moi_bench.sglang_decode", "--side", side, "--model", model]
     command += ["--batch", *map(str, args.batch), "--tokens", *map(str, args.tokens), "--repeats", str(args.repeats)]
     command += ["--options", json.dumps(args.options)]

@@ -15,8 +15,8 @@ import torch
 
 from moi import MoIConfig
 from moi_bench.rows import Row
+from moi_bench.runner import shared
 from moi_bench.timer import Timing, summarise
-from moi_eval.environment import environment, version
 
 TARGET_US = 150
 ROUNDS, REPEATS = 5, 100
@@ -108,16 +108,16 @@ class Model:
 
 def host_time(device: torch.device, batch: int = 8, vocab: int = 512, width: int = 64) -> Iterator[Row]:
     """What the hooks of one decode step cost the host."""
-    shared = {**environment(device), "sglang": version("sglang"), "what": "host time per decode step", "batch": batch}
+    common = {**shared(device, "sglang"), "what": "host time per decode step", "batch": batch}
     with torch.inference_mode():
         step, model = HostStep(device, batch, vocab, width), Model(device, batch, vocab, width)
         pieces = (step.sample, step.embed, step.batch, step.records, step.plain)
         timings = {call.__name__: _timed(call, model.step) for call in pieces}
     plain = timings.pop("plain").median_us
     for name, timing in timings.items():
-        yield {**shared, "piece": name, **timing._asdict()}
+        yield {**common, "piece": name, **timing._asdict()}
     total = sum(timings[name].median_us for name in _PARTS) - plain
-    yield {**shared, "piece": "total", "median_us": total, "target_us": TARGET_US}
+    yield {**common, "piece": "total", "median_us": total, "target_us": TARGET_US}
 
 
 def _timed(call: Callable[[], None], before: Callable[[], None]) -> Timing:

@@ -60,7 +60,7 @@ def _model(cpuinfo: Path) -> str:
 
 def _driver() -> str | None:
     """Version of the NVIDIA driver, or None where nvidia-smi is not installed."""
-    found = _said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    found = _printed("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     return found.splitlines()[0] if found else None
 
 
@@ -69,12 +69,12 @@ def commit(folder: Path = Path(__file__).parent) -> str | None:
 
     Results do not count: a run that is written into the checkout would spoil the next one's commit.
     """
-    found = _said("git", "-C", str(folder), "rev-parse", "--verify", "--quiet", "HEAD")
-    changed = _said("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no", "--", *_SOURCES)
+    found = _printed("git", "-C", str(folder), "rev-parse", "--verify", "--quiet", "HEAD")
+    changed = _printed("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no", "--", *_SOURCES)
     return f"{found}-dirty" if found and changed else found
 
 
-def _said(*command: str) -> str | None:
+def _printed(*command: str) -> str | None:
     """What a command prints, or None if there is no such command, or it prints nothing."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None

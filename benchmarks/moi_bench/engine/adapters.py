@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from moi import Mixture, MoIConfig
-from moi_bench.engine.cases import SHAPES
 from moi_bench.engine.transformers_generate import TransformersGenerate
+from moi_bench.shapes import SHAPES
 from moi_engines import Engine, load_engine
 from moi_engines.checkpoint import load_checkpoint
 from moi_engines.request import Row

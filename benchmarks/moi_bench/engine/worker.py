@@ -21,9 +21,10 @@ import torch
 from moi import MoIConfig
 from moi_bench.engine import memory
 from moi_bench.engine.adapters import ADAPTERS, MAKES_WEIGHTS_IN_PLACE, TOKEN, Pair, make_dummy, with_transformers
-from moi_bench.engine.cases import LARGEST_ON_DISK, SHAPES, EngineCase, make_model, vocabulary, vocabulary_of
+from moi_bench.engine.cases import EngineCase, make_model, vocabulary, vocabulary_of
 from moi_bench.rows import Row
-from moi_bench.timer import summarise
+from moi_bench.runner import ratio, spreads, turns
+from moi_bench.shapes import LARGEST_ON_DISK, SHAPES
 from moi_engines import Engine, SamplingParams
 from moi_engines.parity import TOLERANCES, Cases, judge
 from moi_engines.parity_reference import Reference
@@ -120,19 +121,20 @@ def check(model: Path, engine: Engine) -> None:
 def _time(pair: Pair, case: EngineCase, model: Path, repeats: int) -> Row:
     """All sides in turn, who begins alternating; medians, deciles, and the ratios of each turn."""
     prompts, sides = _prompts(case.batch, case.context, model), _sides(pair)
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-    peaks = dict[str, Any]()
-    for turn in range(repeats + 1):
-        for name in sorted(sides, reverse=bool(turn % 2)):
-            memory.reset()
-            found = sides[name](prompts, _sampling(case.new_tokens))
-            peaks[name], kind = memory.peak()
-            if turn:  # the first warms up
-                runs[name].append(found)
-    row: Row = {name: {**_spread(found), "peak_bytes": peaks[name]} for name, found in runs.items()}
-    row |= {"ratio": _ratio(runs["moi"], runs["plain"]), "baseline": pair.baseline, "peak_of": kind}
+    sampling, peaks, kind = _sampling(case.new_tokens), dict[str, int | None](), ""
+
+    def side(name: str, _: int) -> dict[str, float]:
+        nonlocal kind
+        memory.reset()
+        found = sides[name](prompts, sampling)
+        peaks[name], kind = memory.peak()
+        return found
+
+    runs = turns({name: partial(side, name) for name in sides}, repeats)
+    row: Row = {name: {**spreads(found), "peak_bytes": peaks[name]} for name, found in runs.items()}
+    row |= {"ratio": ratio(runs["moi"], runs["plain"]), "baseline": pair.baseline, "peak_of": kind}
     if "transformers" in runs:
-        row["ratio_to_transformers"] = {side: _ratio(runs[side], runs["transformers"]) for side in ("plain", "moi")}
+        row["ratio_to_transformers"] = {name: ratio(runs[name], runs["transformers"]) for name in ("plain", "moi")}
     return row
 
 
@@ -165,21 +167,6 @@ def _run(engine: Engine, config: MoIConfig, prompts: list[list[int]], sampling: 
         "ttft_ms": sum(at - start for at in first.values()) / len(first) * 1e3,
         "tpot_ms": sum(per_token) / len(per_token) * 1e3,
     }
-
-
-def _ratio(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> dict[str, float]:
-    """Output tokens/s of each turn, ours against theirs."""
-    turns = [mine["tokens_per_s"] / other["tokens_per_s"] for mine, other in zip(ours, theirs, strict=True)]
-    median, p10, p90 = summarise(turns)
-    return {"median": median, "p10": p10, "p90": p90, "turns": len(turns)}
-
-
-def _spread(runs: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    found = {}
-    for key in runs[0]:
-        median, p10, p90 = summarise([run[key] for run in runs])
-        found[key] = {"median": median, "p10": p10, "p90": p90}
-    return found
 
 
 def _prompts(count: int, length: int, model: Path) -> list[list[int]]:
