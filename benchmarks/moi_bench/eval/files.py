@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ LETTERS = "ABCD"
 _BLOCK = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
 
 
-class FileTask:
+class FileTask(ABC):
     """The first `n` problems of a JSONL file (all if None). See `moi_bench.eval.tasks.Task`."""
 
     name = ""
@@ -48,11 +49,13 @@ class FileTask:
     def require(self) -> None:
         """ImportError that names the extra for a library that judging needs and that is missing."""
 
+    @abstractmethod
     def item(self, path: Path, number: int, record: dict[str, Any], seed: int) -> Item:
-        raise NotImplementedError
+        """The problem in line `number`, a record of the file; ValueError that names the line if it is none."""
 
+    @abstractmethod
     def judge(self, item: Item, text: str) -> Verdict:
-        raise NotImplementedError
+        """What the text is worth as an answer to the item."""
 
     def baseline(self, max_new_tokens: int) -> tuple[str, float] | None:
         return None
