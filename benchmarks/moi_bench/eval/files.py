@@ -48,6 +48,7 @@ class FileTask(ABC):
 
     def require(self) -> None:
         """ImportError that names the extra for a library that judging needs and that is missing."""
+        return
 
     @abstractmethod
     def item(self, path: Path, number: int, record: dict[str, Any], seed: int) -> Item:
