@@ -171,7 +171,10 @@ def test_what_is_here_goes_before_the_hub(hub, tiny_model, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "name", ["./x", "../x", "/nowhere/x", "~/no such model", "a/b/c", "x/", "x.gguf", "a\\b", "a\nb"]
 )
-def test_what_only_a_path_can_be_is_never_looked_for_on_the_hub(monkeypatch, name):
+def test_what_only_a_path_can_be_is_never_looked_for_on_the_hub(monkeypatch, tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")  # whatever lies beside the checkout
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("moi_engines.model_source.download", lambda *_: pytest.fail("asked the hub"))
     with pytest.raises(FileNotFoundError, match=r"does not exist$"):
         resolve_model(name)

@@ -251,6 +251,8 @@ def test_rare_outliers_are_allowed_where_errors_have_no_bound(small: Any) -> Non
     assert len(verdict(2).departures) == 2
     assert not verdict(3).agrees
     assert "row 1, step 0: entropy" in str(verdict(3).reason)
+    broken = tuple(math.nan if i == 3 else h for i, h in enumerate(outputs[1].interventions))
+    assert "row 1, step 3: intervention nan" in str(verdict(0, interventions=broken).reason)
     assert verdict(2, finish_reason="stop").reason == "row 1, step 6: ends with stop, not length"
 
 

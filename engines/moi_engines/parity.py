@@ -27,7 +27,8 @@ class Tolerance:
     """What rounding may do: to the choice of a token (`parity_margin`), and to H and the intervention (0..1).
 
     rounding  relative error of the twins' inputs (`parity_reference`): several times what the type's own is
-    outliers  share of the judged tokens that may depart all the same: where errors have no bound but are rarely large
+    outliers  departures allowed all the same, as a share of the judged tokens: where errors have no bound but are
+              rarely large. Never a choice that no error explains, nor a measure that is no number
     """
 
     margin: float
@@ -89,6 +90,11 @@ class Departure:
     by: float = 1.0
     allowed: float = 0.0
 
+    @property
+    def sized(self) -> bool:
+        """Whether a larger error of the arithmetic would explain it."""
+        return self.allowed > 0 and self.by < 1
+
     def __str__(self) -> str:
         size = f" (margin {self.by:.2g}, allowed {self.allowed:.2g})" if self.allowed else ""
         return f"row {self.row}, step {self.step}: {self.what} {self.found}, not {self.expected}{size}"
@@ -100,7 +106,7 @@ class Parity:
 
     tokens, judged  generated, and those of them that rounding alone cannot decide
     margin, entropy, intervention  the largest found, whatever was allowed
-    outliers  departures that the tolerance allows, of those that have a size
+    outliers  departures that the tolerance allows, of those that are sized
     departures  beyond the tolerance, in the order of the steps
     """
 
@@ -127,8 +133,8 @@ class Parity:
     @property
     def _departs(self) -> list[Departure]:
         """All departures if there are more than allowed, else those that no rounding explains."""
-        sized = sum(departure.allowed > 0 for departure in self.departures)
-        return [each for each in self.departures if sized > self.outliers or not each.allowed]
+        sized = sum(departure.sized for departure in self.departures)
+        return [each for each in self.departures if sized > self.outliers or not each.sized]
 
     def __str__(self) -> str:
         found = f"{self.judged} of {self.tokens} tokens judged, largest margin {self.margin:.2g}"
