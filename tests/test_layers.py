@@ -16,6 +16,7 @@ HOME = {file.parent.name: shelf for shelf in SHELVES for file in (ROOT / shelf).
 FILES = [file for name, shelf in sorted(HOME.items()) for file in sorted((ROOT / shelf / name).rglob("*.py"))]
 # moi.cli names the sub-commands, which live with the package that does the work; nothing else points up.
 UPWARDS = {"src/moi/cli.py"}
+GROUPS = {"moi.engines"}  # of entry points, which are no modules
 # The compiler of TensorRT engines compiles TensorRT's plugin in.
 SIDEWAYS: set[tuple[str, str]] = {("moi_compile", "moi_tensorrt")}
 
@@ -32,7 +33,8 @@ def named(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
             module, _, attribute = node.value.partition(":")
             if (
-                module.split(".")[0] in HOME
+                node.value not in GROUPS
+                and module.split(".")[0] in HOME
                 and "." in module
                 and f"{module}.{attribute or 'x'}".replace(".", "").isidentifier()
             ):
@@ -96,8 +98,13 @@ def _loads(file: Path, modules: dict[str, Path]) -> Iterator[str]:
                     yield node.module
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
-        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) and not _for_types(node):
             todo.extend(ast.iter_child_nodes(node))
+
+
+def _for_types(node: ast.AST) -> bool:
+    """Whether a block is for type checkers alone: its imports never run."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _module(file: Path) -> str:
