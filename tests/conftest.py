@@ -176,10 +176,10 @@ def install_policy() -> Callable[..., Path]:
     return install_package
 
 
-def install_package(folder: Path, name: str, target: str, source: str) -> Path:
+def install_package(folder: Path, name: str, target: str, source: str, group: str = "moi.policies") -> Path:
     (folder / f"{target.split(':')[0]}.py").write_text(source)
     metadata = folder / f"{name}-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[moi.policies]\n{name} = {target}\n")
+    (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
     return folder

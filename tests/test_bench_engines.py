@@ -18,8 +18,9 @@ from moi_bench.engine import adapters, memory, worker
 from moi_bench.engine.cases import H100, LAPTOP, EngineCase, vocabulary
 from moi_bench.engine.transformers_generate import TransformersGenerate
 from moi_bench.report.results import read
-from moi_engines import SamplingParams, embedded_model
+from moi_engines import ENGINES, SamplingParams, embedded_model
 from moi_engines.checkpoint import load_checkpoint
+from moi_engines.registry import Workload
 from moi_engines.testing import save_tiny_model
 from moi_engines.torch_engine import TorchEngine
 from moi_eval import memory_check
@@ -105,14 +106,12 @@ def test_generate_makes_as_many_tokens_as_were_asked_for(sampling: SamplingParam
 def test_a_missing_engine_is_a_row_and_fails_only_if_it_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Missing:
-        def unavailable(self) -> str:
-            return "nothing here; pip install it"
-
-    monkeypatch.setattr(engines, "BACKENDS", dict.fromkeys(adapters.ADAPTERS, Missing()))
+    for name, spec in ENGINES.items():
+        missing = replace(spec, modules=(), problems=lambda: ["nothing here; pip install it"])
+        monkeypatch.setitem(ENGINES.loaded, name, missing)
     status, rows = bench(capsys, "--suite", "laptop")
     assert status == 0
-    assert {row["engine"] for row in rows} == {*adapters.ADAPTERS, "tensorrt_llm"}
+    assert {row["engine"] for row in rows} == set(ENGINES)
     assert len(rows) == len(LAPTOP) * 6
     assert all(row["status"] == "unavailable" and row["reason"] for row in rows)
     status, rows = bench(capsys, "--suite", "laptop", "--engine", "sglang")
@@ -121,11 +120,11 @@ def test_a_missing_engine_is_a_row_and_fails_only_if_it_was_asked_for(
 
 
 def test_a_wrong_engine_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def plain_only(model: Path, scratch: Path, batch: int, positions: int) -> adapters.Pair:
-        engine = adapters.PlainTorchEngine(TorchEngine(model, batch_size=batch))
-        return adapters.Pair(engine, engine, "")
+    class PlainOnly(TorchEngine):
+        def generate(self, prompts: Any, sampling: Any, moi: Any) -> Any:  # type: ignore[override]
+            return super().generate(prompts, sampling, MoIConfig("token"))
 
-    monkeypatch.setitem(adapters.ADAPTERS, "torch", plain_only)
+    monkeypatch.setitem(ENGINES.loaded, "torch", replace(ENGINES["torch"], load=PlainOnly, tuned=lambda *_: {}))
     monkeypatch.setattr(worker, "_time", lambda *_: pytest.fail("timed"))
     (row,) = worker.measure("torch", [TINY], 1, tmp_path)
     assert row["status"] == "wrong"
@@ -135,10 +134,15 @@ def test_a_wrong_engine_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_plain_decoding_without_the_op_gives_the_same_tokens() -> None:
-    pair = adapters.ADAPTERS["torch"](embedded_model(), Path(), 2, 64)
+    pair = adapters.make_pair(ENGINES["torch"], embedded_model(), Path(), Workload(2, 64))
     (mixed,) = pair.mixed.generate(["18 7 7 > 67 :"], moi=MoIConfig("token"))
     (plain,) = pair.plain.generate(["18 7 7 > 67 :"], moi=MoIConfig("token"))
     assert plain.token_ids == mixed.token_ids
+    assert mixed.mean_entropy > 0 == plain.mean_entropy
+    with pytest.raises(ValueError, match="policy='moi' is not allowed; this engine decodes plainly: use 'token'"):
+        pair.plain.generate(["18 7 7 > 67 :"])
+    (after,) = pair.mixed.generate(["18 7 7 > 67 :"])
+    assert after.mean_intervention > 0, "the engine that it was made of goes on mixing"
 
 
 def test_an_engine_that_takes_its_process_down_is_a_row(

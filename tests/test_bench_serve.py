@@ -38,7 +38,7 @@ def test_the_share_is_exact_and_every_request_says_how_it_decodes() -> None:
 def test_a_missing_client_or_host_is_a_row_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(serve, "BACKENDS", {"sglang": Available()})
+    monkeypatch.setattr(serve, "ENGINES", {"sglang": Available()})
     monkeypatch.setattr(serve, "find_spec", lambda name: None)
     out = tmp_path / "deep" / "serve.json"
     assert main(["bench", "serve", "--out", str(out)]) == 1
@@ -47,7 +47,7 @@ def test_a_missing_client_or_host_is_a_row_with_its_reason(
     cases = [(row["case"]["concurrency"], row["case"]["requests"], row["case"]["share"]) for row in rows]
     assert cases == [(c, n, share) for c, n in ((1, 8), (4, 16), (8, 32)) for share in (0.5, 1.0)]
     assert {(row["kind"], row["schema"], row["status"]) for row in rows} == {("serve", 1, "unavailable")}
-    monkeypatch.setattr(serve, "BACKENDS", {"sglang": Available("no sglang here")})
+    monkeypatch.setattr(serve, "ENGINES", {"sglang": Available("no sglang here")})
     (row,) = serve.measure([CASE], 1, [])
     assert row["reason"] == "no sglang here"
 

@@ -1,15 +1,14 @@
 """`moi doctor`: the truth about this machine."""
 
 import json
-import sys
-import types
+from dataclasses import replace
 
 import onnx
 
 from moi.cli import main
 from moi.kernels import IMPLEMENTATIONS
 from moi_engines import ENGINES
-from moi_engines.availability import BACKENDS, Backend
+from moi_engines.registry import EngineSpec
 
 
 def test_json_lists_every_implementation_and_engine(capsys):
@@ -18,14 +17,10 @@ def test_json_lists_every_implementation_and_engine(capsys):
     assert {"mixture-of-inputs", "python", "torch"} <= set(report["versions"])
     assert report["devices"][0].startswith("cpu")
     assert list(report["implementations"]) == list(IMPLEMENTATIONS)
-    assert set(ENGINES) <= set(report["engines"])
+    assert list(ENGINES) == list(report["engines"])
     assert report["engines"]["torch"] == {"usable": True, "reason": None}
     for entry in (*report["implementations"].values(), *report["engines"].values()):
         assert entry["usable"] == (entry["reason"] is None)
-
-
-def test_every_engine_has_an_entry():
-    assert set(ENGINES) <= set(BACKENDS)
 
 
 def test_people_get_tables(capsys):
@@ -36,16 +31,14 @@ def test_people_get_tables(capsys):
 
 
 def test_a_missing_library_says_what_to_install():
-    reason = Backend(("no_such_library",), "warp").unavailable()
+    reason = EngineSpec("warp", None, modules=("no_such_library",), extra="warp").unavailable()
     assert reason == "no_such_library not installed; pip install 'mixture-of-inputs[warp]'"
 
 
-def test_problems_of_a_host_are_told(monkeypatch):
-    host = types.ModuleType("host")
-    host.check = lambda: ["Sampler.forward moved", "Engine.stop is gone"]
-    monkeypatch.setitem(sys.modules, "host", host)
-    assert Backend((), "x", check="host:check").unavailable() == "Sampler.forward moved; Engine.stop is gone"
-    assert Backend((), "x", check="builtins:list").unavailable() is None
+def test_problems_of_a_host_are_told():
+    moved = EngineSpec("host", None, problems=lambda: ["Sampler.forward moved", "Engine.stop is gone"])
+    assert moved.unavailable() == "Sampler.forward moved; Engine.stop is gone"
+    assert EngineSpec("host", None).unavailable() is None
 
 
 def test_one_backend_alone(capsys):
@@ -73,8 +66,7 @@ def test_a_missing_export_is_one_line(capsys):
 
 
 def test_what_to_install_is_told_with_its_extra(capsys, monkeypatch):
-    monkeypatch.setattr(
-        "moi_engines.commands.doctor.BACKENDS", {**BACKENDS, "warp": Backend(("no_such_library",), "warp")}
-    )
+    warp = replace(ENGINES["sglang"], modules=("no_such_library",), extra="warp")
+    monkeypatch.setitem(ENGINES.loaded, "sglang", warp)
     assert main(["doctor"]) == 0
     assert "mixture-of-inputs[warp]" in "".join(capsys.readouterr().out.split())

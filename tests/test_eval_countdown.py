@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from moi.cli import main
-from moi_eval import runner
 from moi_eval.arms import make_arms, parameter_grid, sample_seed
 from moi_eval.countdown import Problem
 from moi_eval.journal import Journal, load
@@ -176,10 +175,6 @@ def test_a_chat_template_is_used_where_there_is_one(
     assert header["settings"]["prompt"] == "chat"
     assert header["settings"]["model"]["name"].startswith("qwen3")
     capsys.readouterr()
-
-
-def test_engines_that_batch_by_themselves_get_missing_rows_only() -> None:
-    assert "sglang" in runner.SELF_BATCHING
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ UPWARDS = {"src/moi/cli.py"}
 # TensorRT's plugin in.
 SIDEWAYS = {("moi_bench", "moi_eval"), ("moi_compile", "moi_tensorrt")}
 # Groups of entry points are named as modules are.
-GROUPS = {"moi.policies", "moi.tasks"}
+GROUPS = {"moi.engines", "moi.policies", "moi.tasks"}
 
 
 def floor(package: str) -> int:
@@ -105,8 +105,13 @@ def _loads(file: Path, modules: dict[str, Path]) -> Iterator[str]:
                     yield node.module
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
-        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) and not _for_types(node):
             todo.extend(ast.iter_child_nodes(node))
+
+
+def _for_types(node: ast.AST) -> bool:
+    """Whether a block is for type checkers alone: its imports never run."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _module(file: Path) -> str:

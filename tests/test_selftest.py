@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from moi import MoIConfig
-from moi_engines import selfcheck
-from moi_engines.availability import BACKENDS, Backend
+from moi_engines import ENGINES, load_engine, selfcheck
 from moi_engines.commands import selftest
 from moi_engines.parity import Cases
-from moi_engines.selfcheck import CHECKS, Check, check_backend, make_cases
+from moi_engines.registry import SelfTest
+from moi_engines.selfcheck import check_backend, make_cases
 from moi_engines.testing import save_tiny_model
 
 pytestmark = pytest.mark.slow
@@ -36,15 +36,21 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
 
 def _usable(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Only these backends are there; others say so."""
-    for name in CHECKS:
+    for name, spec in ENGINES.items():
         missing = () if name in names else ("no_such_module",)
-        monkeypatch.setitem(BACKENDS, name, Backend(missing, "extra"))
+        monkeypatch.setitem(ENGINES.loaded, name, replace(spec, modules=missing, extra="extra", problems=list))
 
 
-def test_every_backend_of_the_issue_has_a_check() -> None:
-    assert (
-        set(CHECKS) == set(BACKENDS) == {"torch", "onnxruntime", "sglang", "tensorrt", "tensorrt_rtx", "tensorrt_llm"}
-    )
+def _decoding(monkeypatch: pytest.MonkeyPatch, decode: Any) -> None:
+    """The sglang engine is there, and decodes like this."""
+    _usable(monkeypatch, "sglang")
+    spec = replace(ENGINES["sglang"], own_noise=False, selftest=SelfTest(decode=decode))
+    monkeypatch.setitem(ENGINES.loaded, "sglang", spec)
+
+
+def test_every_backend_can_be_checked() -> None:
+    assert set(ENGINES) == {"torch", "onnxruntime", "sglang", "tensorrt", "tensorrt_rtx", "tensorrt_llm"}
+    assert all(spec.load is not None or spec.selftest.decode is not None for spec in ENGINES.values())
 
 
 def test_the_torch_engine_passes_and_the_report_is_complete(
@@ -91,9 +97,9 @@ def test_without_a_choice_missing_backends_are_listed_and_do_not_fail(
     _usable(monkeypatch, "torch")
     status, out = _run(capsys, "--model", str(model))
     assert status == 0
-    assert out.count("unavailable") == len(CHECKS) - 1
+    assert out.count("unavailable") == len(ENGINES) - 1
     assert "pip install 'mixture-of-inputs[extra]'" in out
-    assert f"passed: 1 of {len(CHECKS)} backends ran" in out
+    assert f"passed: 1 of {len(ENGINES)} backends ran" in out
 
 
 def test_nothing_usable_is_no_success(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,12 +110,10 @@ def test_nothing_usable_is_no_success(capsys: pytest.CaptureFixture[str], monkey
 def test_a_backend_that_ignores_mixtures_is_found(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def plainly(model: Path, scratch: Path, cases: Cases) -> Any:
-        plain = replace(cases, moi=[MoIConfig(policy="token")] * len(cases.moi))
-        return CHECKS["torch"].run(model, scratch, plain)
+    def plainly(model: Path, cases: Cases) -> Any:
+        return load_engine("torch", model).generate(cases.prompts, cases.sampling, MoIConfig(policy="token"))
 
-    _usable(monkeypatch, "sglang")
-    monkeypatch.setitem(CHECKS, "sglang", Check(plainly))
+    _decoding(monkeypatch, plainly)
     status, out = _run(capsys, "--backend", "sglang", "--model", str(model))
     assert status == 1
     assert "differs" in out
@@ -117,11 +121,10 @@ def test_a_backend_that_ignores_mixtures_is_found(
 
 
 def test_a_crash_becomes_a_verdict(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(model: Path, scratch: Path, cases: Cases) -> Any:
+    def crash(model: Path, cases: Cases) -> Any:
         raise RuntimeError("x" * 500)
 
-    _usable(monkeypatch, "sglang")
-    monkeypatch.setitem(CHECKS, "sglang", Check(crash))
+    _decoding(monkeypatch, crash)
     verdict = check_backend("sglang", model, tmp_path)
     assert verdict.verdict == "failed"
     assert verdict.reason == f"RuntimeError: {'x' * 500}"
@@ -146,6 +149,6 @@ def test_an_isolated_check_says_what_the_check_says(model: Path, tmp_path: Path)
 
 
 def test_what_backends_are_asked_for(model: Path) -> None:
-    assert {params.temperature for params in make_cases(model, CHECKS["tensorrt_llm"]).sampling} == {0.0}
-    assert max(params.temperature for params in make_cases(model, CHECKS["sglang"]).sampling) == 1.0
-    assert [name for name, check in CHECKS.items() if check.own_noise] == ["sglang", "tensorrt_llm"]
+    assert {params.temperature for params in make_cases(model, ENGINES["tensorrt_llm"]).sampling} == {0.0}
+    assert max(params.temperature for params in make_cases(model, ENGINES["sglang"]).sampling) == 1.0
+    assert [name for name, spec in ENGINES.items() if spec.own_noise] == ["sglang", "tensorrt_llm"]

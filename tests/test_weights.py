@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from moi.cli import main
-from moi_engines import load_engine
+from moi_engines import load_engine, sglang_server
 from moi_engines.commands import serve
 from moi_engines.precision import native_bfloat16
 from moi_engines.weights import check_weights, weight_files
@@ -122,4 +122,4 @@ def served(folder, *flags, model=None):
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser)
     args = parser.parse_args(["--model", model or str(folder), "--", *flags])
-    return " ".join(serve.command(folder, args))
+    return " ".join(sglang_server.command(folder, args))

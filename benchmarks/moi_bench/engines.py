@@ -13,26 +13,16 @@ from pathlib import Path
 
 import torch
 
-from moi_bench.engine.adapters import ADAPTERS
 from moi_bench.engine.cases import MODELS, SUITES, EngineCase
 from moi_bench.engine.worker import failed
 from moi_bench.rows import Row, dumps, prepare, write
-from moi_engines.availability import BACKENDS
+from moi_engines import ENGINES
 from moi_engines.commands.model_arguments import MODEL_HELP
 from moi_engines.model_source import resolve_model
 from moi_eval.environment import environment, version
 from moi_eval.text_table import text_table
 
 KIND = "engine"
-_LIBRARIES = {
-    "torch": "transformers",
-    "onnxruntime": "onnxruntime",
-    "sglang": "sglang",
-    "tensorrt": "tensorrt",
-    "tensorrt_rtx": "tensorrt-rtx",
-}
-# Decodes whole prompts through its own command; it has no engine here.
-_WITHOUT_ENGINE = {"tensorrt_llm": "measured by TensorRT-LLM's own trtllm-bench; this benchmark has no adapter for it"}
 TIMEOUT_S = 1200
 
 
@@ -101,10 +91,10 @@ def measure(names: list[str], cases: list[EngineCase], repeats: int, threads: in
     torch.set_num_threads(threads)
     shared = environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     for name in names:
-        library = _LIBRARIES.get(name)
+        spec = ENGINES[name]
         own = {**shared, "kind": KIND, "engine": name, "threads": threads}
-        own["versions"] = {**shared["versions"], **({library: version(library)} if library else {})}
-        reason = _WITHOUT_ENGINE.get(name) or BACKENDS[name].unavailable()
+        own["versions"] = {**shared["versions"], **({spec.library: version(spec.library)} if spec.library else {})}
+        reason = spec.instead or spec.unavailable()
         for model in dict.fromkeys(case.model for case in cases):
             mine = [case for case in cases if case.model == model]
             rows = _work(name, mine, repeats, threads) if reason is None else _none(mine, reason)
@@ -173,7 +163,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _names(wanted: list[str] | None) -> list[str]:
-    known = [*ADAPTERS, *_WITHOUT_ENGINE]
+    known = list(ENGINES)
     for name in wanted or []:
         if name not in known:
             raise ValueError(f"engine={name!r} is unknown; allowed: {', '.join(known)}")

@@ -26,8 +26,7 @@ from moi_bench.rows import Row, dumps, prepare
 from moi_bench.runner import ratio, record, shared, spreads, turns
 from moi_bench.server import Server, post
 from moi_bench.shapes import LARGEST_ON_DISK, SHAPES
-from moi_engines import SamplingParams
-from moi_engines.availability import BACKENDS
+from moi_engines import ENGINES, SamplingParams
 from moi_engines.commands.model_arguments import MODEL_HELP, model_folder
 from moi_engines.model_source import model_name
 from moi_engines.parity import TOLERANCES, Cases, Output, judge
@@ -99,7 +98,7 @@ def measure(cases: list[ServeCase], rounds: int, flags: list[str]) -> Iterator[R
     baseline = "the same server, requests of policy token"
     own = {**shared(device, "sglang"), "kind": KIND, "engine": "sglang", "baseline": baseline}
     missing = [name for name in _NEEDS if find_spec(name) is None]
-    reason = BACKENDS["sglang"].unavailable()
+    reason = ENGINES["sglang"].unavailable()
     if reason is None and missing:
         reason = f"SGLang's serving benchmark needs {', '.join(missing)}; pip install {' '.join(missing)}"
     if reason is not None:
@@ -174,7 +173,7 @@ def check(url: str, model: Path) -> None:
     """AssertionError unless the server decodes as the torch engine does, mixed and plain (`moi_engines.parity`)."""
     moi = [MoIConfig("token"), MoIConfig(), MoIConfig(beta=0.25)]
     sampling = [SamplingParams(0.0, max_new_tokens=12, ignore_eos=True)] * len(moi)
-    cases, types = Cases([[5, 9, 7, 30, 11]] * len(moi), sampling, moi), types_here("sglang", model)
+    cases, types = Cases([[5, 9, 7, 30, 11]] * len(moi), sampling, moi), types_here(ENGINES["sglang"], model)
     outputs = [_answer(url, prompt, config) for prompt, config in zip(cases.prompts, moi, strict=True)]
     parity = judge(Reference(model, weights=types.weights), cases, outputs, TOLERANCES[types.arithmetic])
     assert parity.agrees, f"not as the torch engine decodes: {parity}"

@@ -13,7 +13,12 @@ from moi import PRESETS, MoIConfig, json_text, policy_names
 from moi_engines import ENGINES, load_engine
 from moi_engines.chat import chat_prompt
 from moi_engines.checkpoint import load_config, load_tokenizer
-from moi_engines.commands.model_arguments import READS_MODELS, add_model_arguments, model_folder
+from moi_engines.commands.model_arguments import (
+    add_engine_arguments,
+    add_model_arguments,
+    engine_folder,
+    engine_options,
+)
 from moi_engines.commands.policy_arguments import parameter_help
 from moi_engines.protocol import Prompt
 from moi_eval import arms as grid
@@ -21,8 +26,10 @@ from moi_eval import journal, memory_check, progress, summary
 from moi_eval.environment import environment
 from moi_eval.extras import require
 from moi_eval.model_identity import identity
-from moi_eval.runner import SELF_BATCHING, Plan, run_missing
+from moi_eval.runner import Plan, run_missing
 from moi_eval.tasks import TaskOptions, task_named, task_names
+
+BATCH, OWN_BATCH = 64, 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_problem_arguments(parser)
     _add_decoding_arguments(parser)
     group = parser.add_argument_group("model")
-    group.add_argument("--engine", choices=list(ENGINES), default="torch")
+    add_engine_arguments(group)
     add_model_arguments(group)
-    group.add_argument("--device", help='"auto", "cpu", "cuda", ... (torch and sglang)')
-    group.add_argument("--dtype", help='"auto", "float32", "float16" or "bfloat16" (torch and sglang)')
     group.add_argument("--threads", type=int, default=1, help="CPU threads of torch (default: 1)")
-    group.add_argument("--batch", type=int, metavar="B", help="rows decoded together (default: 64; 1024 for sglang)")
+    group.add_argument(
+        "--batch",
+        type=int,
+        metavar="B",
+        help=f"rows decoded together (default: {BATCH}; {OWN_BATCH} for engines that form batches themselves)",
+    )
 
 
 def _add_problem_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,9 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _decode(args: argparse.Namespace, plan: Plan, folder: Path, book: journal.Journal, chat: bool) -> None:
-    given = ((key, getattr(args, key)) for key in ("device", "dtype", "trust_remote_code"))
-    options = {key: value for key, value in given if value is not None}
-    engine: Any = load_engine(args.engine, folder, **options)
+    engine: Any = load_engine(args.engine, folder, **engine_options(args))
 
     def prompt(text: str) -> Prompt:
         return chat_prompt(engine.tokenizer, text).ids if chat else text
@@ -143,7 +151,7 @@ def _plan(args: argparse.Namespace, chat: bool) -> Plan:
         parameters["beta"] = list(grid.PAPER_BETAS)
         temperatures, top_p = grid.PAPER_TEMPERATURES, grid.PAPER_TOP_P
     arms = grid.make_arms(args.policy, parameters, temperatures, top_p)
-    batch = args.batch or (1024 if args.engine in SELF_BATCHING else 64)
+    batch = args.batch or (OWN_BATCH if ENGINES[args.engine].batches_itself else BATCH)
     limit = args.max_new_tokens or task.max_new_tokens
     return Plan(task, arms, args.samples, args.seed, limit, batch, MoIConfig.preset(args.preset))
 
@@ -176,17 +184,9 @@ def _chat(wanted: str, tokenizer: Any) -> bool:
 
 def _folder(args: argparse.Namespace) -> Path:
     """The checked model folder; exported and compiled ones are for the engines that read them."""
-    for key in ("device", "dtype", "revision", "trust_remote_code"):
-        if getattr(args, key) is not None and args.engine not in READS_MODELS:
-            flag = key.replace("_", "-")
-            raise ValueError(f"--{flag} is not an option of the engine {args.engine}; of: {', '.join(READS_MODELS)}")
-    if args.engine in READS_MODELS:
-        return load_config(model_folder(args), trust_remote_code=bool(args.trust_remote_code))[0]
-    if args.model is None:
-        raise ValueError(f"--engine {args.engine} needs --model FOLDER, made by moi export (and moi compile)")
-    folder = Path(args.model)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"model folder {folder} does not exist")
+    folder = engine_folder(args)
+    if ENGINES[args.engine].reads == "model":
+        load_config(folder, trust_remote_code=bool(args.trust_remote_code))
     return folder
 
 

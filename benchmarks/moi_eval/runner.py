@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moi import MoIConfig
-from moi_engines import Engine
+from moi_engines import ENGINES, Engine
 from moi_engines.protocol import Prompt, TokenEvent
 from moi_eval.arms import Arm, sample_seed
 from moi_eval.journal import Journal, Key
 from moi_eval.tasks.base import Item, Task
 
-SELF_BATCHING = ("sglang",)
 Tick = Callable[[Arm, int], None]  # (arm, samples finished)
 
 
@@ -76,7 +75,7 @@ def run_missing(engine: Engine, prompt: Callable[[str], Prompt], plan: Plan, jou
     for arm, rows in plan.batches():
         missing = [row for row in rows if _key(arm, row) not in journal.samples]
         if missing:
-            wanted = missing if engine.name in SELF_BATCHING else rows
+            wanted = missing if ENGINES[engine.name].batches_itself else rows
             _decode(engine, prompt, plan, journal, arm, wanted, tick)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from moi import MoIConfig
-from moi_engines.protocol import Generation, Progress, Prompt, SamplingParams, TokenEvent
+from moi_engines.protocol import Engine, Generation, Progress, Prompt, SamplingParams, TokenEvent
 from moi_engines.request import Limits, Row, collect, prepare
 
 
@@ -40,6 +40,10 @@ class RowEngine(ABC):
         noise: Sequence[Sequence[float]] | None = None,
     ) -> Iterator[TokenEvent]:
         return self._decode(self._prepare(prompts, sampling, moi, noise))
+
+    def plain(self) -> Engine:
+        """Plain decoding on the same model; an engine that has nothing cheaper decodes rows of policy token."""
+        return self
 
     def close(self) -> None:  # noqa: B027  (most engines hold nothing that outlives them)
         """Give back what the engine holds outside this object."""

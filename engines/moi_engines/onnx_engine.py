@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,11 +20,16 @@ from moi import MoIConfig
 from moi.rows import Layout, encode
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_tokenizer
-from moi_engines.onnx_session import Batch, Output, StepSession, choose_provider
+from moi_engines.graph_folder import exported, tf32
+from moi_engines.parity_types import Types
 from moi_engines.protocol import TokenEvent
+from moi_engines.registry import EngineSpec
 from moi_engines.request import Limits, Row
 from moi_engines.sampler import SamplingTensors, sample
 from moi_onnx.manifest import Manifest, read_manifest
+
+if TYPE_CHECKING:
+    from moi_engines.onnx_session import Batch, Output
 
 
 class ONNXEngine(RowEngine):
@@ -47,6 +52,8 @@ class ONNXEngine(RowEngine):
         for key, value in (("batch_size", batch_size), ("threads", threads)):
             if value is not None and value < 1:
                 raise ValueError(f"{key}={value!r} is not allowed; {key} must be an integer >= 1")
+        from moi_engines.onnx_session import StepSession, choose_provider
+
         chosen = choose_provider(provider)
         folder, self.manifest = read_manifest(model)
         try:
@@ -61,6 +68,8 @@ class ONNXEngine(RowEngine):
         _check_settings(row.moi, self.manifest)
 
     def _decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+        from moi_engines.onnx_session import Batch
+
         batch = Batch(self.session, [row.prompt for row in rows], _settings(rows, self.manifest.policies))
         while True:
             noise = np.array([next(row.noise, 0.0) for row in rows], np.float32)
@@ -116,3 +125,25 @@ def _settings(rows: list[Row], layout: Layout) -> dict[str, Any]:
         "policy": np.array(codes, np.int32),
         "parameters": np.array(values, np.float32),
     }
+
+
+def _types(model: Path) -> Types:
+    import onnxruntime
+
+    return tf32(model) if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else Types()
+
+
+SPEC = EngineSpec(
+    "onnxruntime",
+    ONNXEngine,
+    modules=("transformers", "onnxruntime"),
+    extra="onnx",
+    library="onnxruntime",
+    reads="exported",
+    prepare=exported,
+    # As many threads as torch: the pools of two sessions would otherwise spin against each other.
+    tuned=lambda folder, workload: {"batch_size": workload.batch, "threads": torch.get_num_threads()},
+    types=_types,
+    baseline="a graph exported without the op",
+    plain_folder=True,
+)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from moi_engines.checkpoint import load_config
+if TYPE_CHECKING:
+    from moi_engines.registry import EngineSpec
 
 INT4_BLOCK = 32
 
@@ -20,18 +21,9 @@ class Types(NamedTuple):
     arithmetic: str = "float32"
 
 
-def types_here(engine: str, model: Path) -> Types:
+def types_here(spec: EngineSpec, model: Path) -> Types:
     """Of an engine that was loaded without a choice of type."""
-    if not torch.cuda.is_available() or (engine == "onnxruntime" and not _onnxruntime_has_cuda()):
-        return Types()
-    if engine in ("onnxruntime", "tensorrt", "tensorrt_rtx"):
-        # They multiply float32 in TF32, whose mantissa is float16's.
-        return Types("float32", "float16")
-    if engine == "torch":
-        return Types("bfloat16", "bfloat16")
-    own = load_config(model)[1].dtype
-    name = "bfloat16" if own == torch.bfloat16 else "float16"  # SGLang serves float32 models in float16
-    return Types(name, name)
+    return Types() if spec.types is None else spec.types(model)
 
 
 @torch.no_grad()
@@ -52,9 +44,3 @@ def _int4(weight: Tensor) -> Tensor:
     scale = blocks.gather(2, blocks.abs().argmax(2, keepdim=True)) / -8
     steps = (blocks / torch.where(scale == 0, 1.0, scale)).round().clamp(-8, 7)
     return (steps * scale).reshape(rows, -1)[:, :inputs]
-
-
-def _onnxruntime_has_cuda() -> bool:
-    import onnxruntime
-
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()

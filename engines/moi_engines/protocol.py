@@ -153,6 +153,12 @@ class Engine(Protocol):
         """Whole texts, in the order of the prompts."""
         ...
 
+    def plain(self) -> Engine:
+        """Plain decoding on the same model, as cheap as this runtime can do it: of policy token alone, and what it
+        tells of entropy may be 0. What MoI is measured against; it shares what this engine holds, which stays usable.
+        """
+        ...
+
     def close(self) -> None:
         """Give back what the engine holds outside this object; it is not used afterwards."""
         ...

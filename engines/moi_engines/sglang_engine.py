@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import os
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,11 @@ import torch
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_config, load_tokenizer
 from moi_engines.end_tokens import end_ids
+from moi_engines.parity_types import Types
 from moi_engines.protocol import FinishReason, TokenEvent
+from moi_engines.registry import EngineSpec, Workload
 from moi_engines.request import Limits, Row
+from moi_engines.sglang_server import server
 from moi_engines.weights import check_weights
 
 _ON_CPU = {"attention_backend": "torch_native", "disable_cuda_graph": True}
@@ -35,6 +39,7 @@ class SGLangEngine(RowEngine):
     device             "auto" takes a GPU if there is one
     dtype              "auto" is float32 on the CPU and the model's own on a GPU
     trust_remote_code  run the Python that a model brings along
+    mixing             False: plain requests, and nothing is said of entropy
     options            of `sglang.Engine`, such as tp_size or mem_fraction_static
 
     It draws its own random numbers: seeds do not repeat those of other engines, and `noise` raises ValueError.
@@ -51,6 +56,7 @@ class SGLangEngine(RowEngine):
         device: str = "auto",
         dtype: str = "auto",
         trust_remote_code: bool = False,
+        mixing: bool = True,
         **options: Any,
     ) -> None:
         self._folder, config = load_config(model, revision, trust_remote_code)
@@ -66,16 +72,19 @@ class SGLangEngine(RowEngine):
         if device == "cpu":
             options = {**_ON_CPU, **options}
             dtype = "float32" if dtype == "auto" else dtype
-        self._options = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code, **options}
-        self._engine: Any = None
-        self._shared: tuple[int, str, str] | None = None
+        options = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code, **options}
+        self._server = _Server(self._folder, options)
+        self.mixing = mixing
+
+    def plain(self) -> SGLangEngine:
+        """Plain requests to the same SGLang, which report nothing."""
+        other = copy.copy(self)
+        other.mixing = False
+        return other
 
     def close(self) -> None:
         """Stop SGLang's processes."""
-        if self._engine is not None:
-            atexit.unregister(self.close)
-            self._engine.shutdown()
-            self._engine = None
+        self._server.close()
 
     def _prepare(self, prompts: Any, sampling: Any, moi: Any, noise: Any) -> list[Row]:
         if noise is not None:
@@ -83,28 +92,12 @@ class SGLangEngine(RowEngine):
         return super()._prepare(prompts, sampling, moi, None)
 
     def _check(self, row: Row) -> None:
-        shared = (row.moi.top_k, row.moi.entropy, row.moi.prior)
-        if self._shared not in (None, shared):
-            raise ValueError(
-                f"top_k, entropy and prior of this engine are {self._shared}, got {shared}; "
-                "they are fixed when SGLang starts, make another engine"
-            )
-        self._shared = shared
-
-    def _start(self) -> Any:
-        if self._engine is None:
-            if self._options["device"] == "cpu":
-                os.environ.setdefault("SGLANG_USE_CPU_ENGINE", "1")
-            import sglang
-
-            assert self._shared is not None
-            mixing = dict(zip(("moi_top_k", "moi_entropy", "moi_prior"), self._shared, strict=True))
-            self._engine = sglang.Engine(model_path=str(self._folder), enable_moi=True, **mixing, **self._options)
-            atexit.register(self.close)
-        return self._engine
+        if not self.mixing and row.moi.policy != "token":
+            raise ValueError(f"policy={row.moi.policy!r} is not allowed; this engine decodes plainly: use 'token'")
+        self._server.fix((row.moi.top_k, row.moi.entropy, row.moi.prior))
 
     def _decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
-        chunks = self._start().generate(
+        chunks = self._server.start().generate(
             input_ids=[row.prompt for row in rows],
             sampling_params=[{**_sampling(row), "custom_params": {"moi": self._settings(row)}} for row in rows],
             stream=True,
@@ -117,12 +110,52 @@ class SGLangEngine(RowEngine):
             seen[row.index] = len(entropy)
 
     def _settings(self, row: Row) -> dict[str, Any]:
-        return {"policy": row.moi.policy, **dict(row.moi.parameters), "per_token": True}
+        told = {"per_token": True} if self.mixing else {}
+        return {"policy": row.moi.policy, **dict(row.moi.parameters), **told}
 
     def _report(self, chunk: dict[str, Any]) -> tuple[list[float], list[float]]:
         """Entropy and intervention of each token so far."""
+        if not self.mixing:
+            nothing = [0.0] * len(chunk["output_ids"])
+            return nothing, nothing
         moi = chunk["meta_info"]["moi"]
         return moi["entropy"], moi["intervention"]
+
+
+class _Server:
+    """SGLang in this process, started with the first call; engines that mix and do not mix share it."""
+
+    def __init__(self, folder: Path, options: dict[str, Any]) -> None:
+        self._folder, self._options = folder, options
+        self._engine: Any = None
+        self._shared: tuple[int, str, str] | None = None
+
+    def fix(self, shared: tuple[int, str, str]) -> None:
+        """K, entropy and prior of a request; ValueError if others were fixed before."""
+        if self._shared not in (None, shared):
+            raise ValueError(
+                f"top_k, entropy and prior of this engine are {self._shared}, got {shared}; "
+                "they are fixed when SGLang starts, make another engine"
+            )
+        self._shared = shared
+
+    def start(self) -> Any:
+        if self._engine is None:
+            if self._options["device"] == "cpu":
+                os.environ.setdefault("SGLANG_USE_CPU_ENGINE", "1")
+            import sglang
+
+            assert self._shared is not None
+            mixing = dict(zip(("moi_top_k", "moi_entropy", "moi_prior"), self._shared, strict=True))
+            self._engine = sglang.Engine(model_path=str(self._folder), enable_moi=True, **mixing, **self._options)
+            atexit.register(self.close)
+        return self._engine
+
+    def close(self) -> None:
+        if self._engine is not None:
+            atexit.unregister(self.close)
+            self._engine.shutdown()
+            self._engine = None
 
 
 def _sampling(row: Row) -> dict[str, Any]:
@@ -162,3 +195,46 @@ def _reason(finish: dict[str, Any] | None) -> FinishReason | None:
     if finish["type"] == "stop":
         return "stop" if isinstance(finish.get("matched"), str) else "eos"
     raise RuntimeError(f"SGLang ended a request: {finish.get('message', finish)}")
+
+
+def _problems() -> list[str]:
+    from moi_sglang.contract import check_contract
+
+    return check_contract()
+
+
+def _tuned(folder: Path, workload: Workload) -> dict[str, Any]:
+    context = workload.positions + RESERVED
+    options: dict[str, Any] = {"context_length": context, "max_running_requests": workload.batch}
+    options["log_level"] = "error"
+    if not any(folder.glob("*.safetensors")):
+        options["load_format"] = "dummy"
+    if not torch.cuda.is_available():
+        options["max_total_tokens"] = workload.batch * context
+    return options
+
+
+def _types(model: Path) -> Types:
+    if not torch.cuda.is_available():
+        return Types()
+    own = load_config(model)[1].dtype
+    name = "bfloat16" if own == torch.bfloat16 else "float16"  # SGLang serves float32 models in float16
+    return Types(name, name)
+
+
+SPEC = EngineSpec(
+    "sglang",
+    SGLangEngine,
+    modules=("sglang", "moi_sglang"),
+    extra="sglang",
+    library="sglang",
+    problems=_problems,
+    tuned=_tuned,
+    batches_itself=True,
+    own_noise=True,
+    random_weights=True,
+    in_process=False,
+    types=_types,
+    baseline="the same server, plain requests that report nothing",
+    server=server,
+)

@@ -8,16 +8,21 @@ The compiled step samples, mixes and embeds; the host reads four numbers per row
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from moi import MoIConfig
 from moi.rows import Layout, encode
+from moi_compile.runtimes import check_tensorrt, check_tensorrt_rtx
 from moi_compile.sidecar import Profile
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_tokenizer
+from moi_engines.graph_folder import compiled, tf32
 from moi_engines.protocol import TokenEvent
+from moi_engines.registry import EngineSpec, SelfTest
 from moi_engines.request import Limits, Row
 from moi_engines.sampler import SamplingTensors, sample
 from moi_engines.tensorrt_session import Batch, Output, Step
@@ -140,3 +145,27 @@ def _settings(rows: list[Row], layout: Layout) -> dict[str, torch.Tensor]:
         "policy": torch.tensor(codes, dtype=torch.int32),
         "parameters": torch.tensor(values, dtype=torch.float32),
     }
+
+
+SPEC = EngineSpec(
+    "tensorrt",
+    TensorRTEngine,
+    modules=("tensorrt", "transformers"),
+    extra="tensorrt",
+    library="tensorrt",
+    problems=check_tensorrt,
+    reads="compiled",
+    prepare=partial(compiled, TensorRTEngine.runtime),
+    types=tf32,
+    selftest=SelfTest(isolated=True),
+)
+RTX_SPEC = replace(
+    SPEC,
+    name="tensorrt_rtx",
+    load=TensorRTRTXEngine,
+    modules=("tensorrt_rtx", "transformers"),
+    extra="tensorrt-rtx",
+    library="tensorrt-rtx",
+    problems=check_tensorrt_rtx,
+    prepare=partial(compiled, TensorRTRTXEngine.runtime),
+)

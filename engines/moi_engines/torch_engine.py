@@ -7,6 +7,7 @@ A call is cut into batches; a batch is left-padded, prefilled once and decoded s
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,9 @@ from torch import Tensor
 from moi import Mixture, RowParams, embed, mix
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_checkpoint
+from moi_engines.parity_types import Types
 from moi_engines.protocol import TokenEvent
+from moi_engines.registry import EngineSpec, SelfTest
 from moi_engines.request import Row
 from moi_engines.sampler import SamplingTensors, sample
 
@@ -72,6 +75,7 @@ class TorchEngine(RowEngine):
     batch_size         rows decoded together
     implementation     of the op, as `moi.mix`
     trust_remote_code  run the Python that a model brings along
+    mixing             False: plain decoding without the op, and nothing is said of entropy
     """
 
     name = "torch"
@@ -86,6 +90,7 @@ class TorchEngine(RowEngine):
         batch_size: int = 64,
         implementation: str = "auto",
         trust_remote_code: bool = False,
+        mixing: bool = True,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is not allowed; batch_size must be an integer >= 1")
@@ -102,8 +107,19 @@ class TorchEngine(RowEngine):
         self.tokenizer, self.limits = self.checkpoint.tokenizer, self.checkpoint.limits
         self.batch_size = batch_size
         self.implementation = implementation
+        self.mixing = mixing
         parameters = inspect.signature(self.checkpoint.model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+
+    def plain(self) -> TorchEngine:
+        """The same weights in the same loop, without the op."""
+        other = copy.copy(self)
+        other.mixing = False
+        return other
+
+    def _check(self, row: Row) -> None:
+        if not self.mixing and row.moi.policy != "token":
+            raise ValueError(f"policy={row.moi.policy!r} is not allowed; this engine decodes plainly: use 'token'")
 
     def _decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
         from transformers import DynamicCache
@@ -146,6 +162,9 @@ class TorchEngine(RowEngine):
     @torch.inference_mode()
     def _choose(self, logits: Tensor, rows: list[Row], settings: _Settings) -> tuple[Tensor, Mixture]:
         token = self._sample(logits, rows, settings)
+        if not self.mixing:
+            one = torch.ones(len(token), 1, device=self.device)
+            return token, Mixture(token[:, None].int(), one, torch.zeros(len(token), device=self.device))
         mixture = mix(
             logits.float(),
             token,
@@ -184,3 +203,22 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in names:
         raise ValueError(f"dtype={name!r} is unknown; allowed: auto, {', '.join(names)}")
     return names[name]
+
+
+def _types(model: Path) -> Types:
+    """Of dtype "auto"."""
+    return Types("bfloat16", "bfloat16") if torch.cuda.is_available() else Types()
+
+
+SPEC = EngineSpec(
+    "torch",
+    TorchEngine,
+    modules=("transformers", "tokenizers", "rich"),
+    extra="engine",
+    library="transformers",
+    tuned=lambda folder, workload: {"batch_size": workload.batch},
+    types=_types,
+    baseline="the same loop without the op",
+    # The reference itself: the device and implementation that "auto" picks, rows one by one, float32 everywhere.
+    selftest=SelfTest(options={"dtype": "float32", "batch_size": 1}, types=Types()),
+)

@@ -30,8 +30,13 @@ def main(folder: str) -> None:
         engine.generate(PROMPTS, GREEDY, MoIConfig(top_k=5))
     except ValueError as error:
         told.append(str(error))
+    plain = [asdict(output) for output in engine.plain().generate(PROMPTS, GREEDY, CONFIGS[1])]
+    try:
+        engine.plain().generate(PROMPTS, GREEDY, CONFIGS)
+    except ValueError as error:
+        told.append(str(error))
     engine.close()
-    report = {"outputs": outputs, "events": events, "told": told, "stop": stop, "stopped": stopped}
+    report = {"plain": plain, "outputs": outputs, "events": events, "told": told, "stop": stop, "stopped": stopped}
     sys.stdout.write("\n" + json.dumps(report) + "\n")
 
 

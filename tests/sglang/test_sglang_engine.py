@@ -60,7 +60,16 @@ def test_what_it_cannot_do_is_a_value_error(child: Any) -> None:
         "noise is not allowed; SGLang draws its own random numbers",
         "top_k, entropy and prior of this engine are (20, 'support', 'raw'), got (5, 'support', 'raw'); "
         "they are fixed when SGLang starts, make another engine",
+        "policy='moi' is not allowed; this engine decodes plainly: use 'token'",
     ]
+
+
+def test_plain_decoding_is_by_the_same_server_and_reports_nothing(child: Any) -> None:
+    usual = child["outputs"][1]
+    assert child["plain"][1]["token_ids"] == usual["token_ids"]
+    for output in child["plain"]:
+        assert output["mixed_tokens"] == 0
+        assert output["entropies"] == output["interventions"] == [0.0] * 32
 
 
 def test_serve_starts_sglang_with_its_flags_and_prints_a_call_to_paste(qwen2: Path) -> None:

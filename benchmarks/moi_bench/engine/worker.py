@@ -20,15 +20,16 @@ import torch
 
 from moi import MoIConfig
 from moi_bench.engine import memory
-from moi_bench.engine.adapters import ADAPTERS, MAKES_WEIGHTS_IN_PLACE, TOKEN, Pair, make_dummy, with_transformers
+from moi_bench.engine.adapters import TOKEN, Pair, make_dummy, make_pair, with_transformers
 from moi_bench.engine.cases import EngineCase, make_model, vocabulary, vocabulary_of
 from moi_bench.rows import Row
 from moi_bench.runner import ratio, spreads, turns
 from moi_bench.shapes import LARGEST_ON_DISK, SHAPES
-from moi_engines import Engine, SamplingParams
+from moi_engines import ENGINES, Engine, SamplingParams
 from moi_engines.parity import TOLERANCES, Cases, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.parity_types import types_here
+from moi_engines.registry import Workload
 from moi_eval.memory_check import check_fits
 
 CHECK_TOKENS, CHECK_PROMPT = 12, 16
@@ -82,14 +83,15 @@ def describe(case: EngineCase) -> dict[str, Any]:
 
 
 def _make(name: str, cases: list[EngineCase], positions: int, scratch: Path) -> tuple[Path, Pair]:
-    shape, folder = cases[0].model, scratch / "model"
+    spec, shape, folder = ENGINES[name], cases[0].model, scratch / "model"
     large = shape in SHAPES and SHAPES[shape].billions > LARGEST_ON_DISK
-    if large and name not in MAKES_WEIGHTS_IN_PLACE:
-        raise ValueError(f"{SHAPES[shape].billions:g} billion random weights are made in place by sglang only")
+    if large and not spec.random_weights:
+        makers = ", ".join(name for name, each in ENGINES.items() if each.random_weights)
+        raise ValueError(f"{SHAPES[shape].billions:g} billion random weights are made in place by {makers} only")
     model = make_dummy(shape, folder) if large else make_model(shape, folder)
     check_fits(model)
-    pair = ADAPTERS[name](model, scratch, max(case.batch for case in cases), positions)
-    return model, with_transformers(pair, model) if cases[0].real else pair
+    pair = make_pair(spec, model, scratch, Workload(max(case.batch for case in cases), positions))
+    return model, with_transformers(pair, spec, model) if cases[0].real else pair
 
 
 def check(model: Path, engine: Engine) -> None:
@@ -101,7 +103,8 @@ def check(model: Path, engine: Engine) -> None:
         return
     prompts = _prompts(4, CHECK_PROMPT, model)
     moi = [MoIConfig(), TOKEN, MoIConfig(beta=0.25), MoIConfig("direct")]
-    greedy = engine.name in MAKES_WEIGHTS_IN_PLACE  # such an engine draws its own random numbers
+    spec = ENGINES[engine.name]
+    greedy = spec.own_noise
     sampling = [
         SamplingParams(
             0.0 if greedy else TEMPERATURE, TOP_P, TOP_K, max_new_tokens=CHECK_TOKENS, seed=row, ignore_eos=True
@@ -109,7 +112,7 @@ def check(model: Path, engine: Engine) -> None:
         for row in range(len(prompts))
     ]
     found = engine.generate(prompts, sampling, moi)
-    types = types_here(engine.name, model)
+    types = types_here(spec, model)
     parity = judge(
         Reference(model, weights=types.weights), Cases(prompts, sampling, moi), found, TOLERANCES[types.arithmetic]
     )

@@ -14,25 +14,14 @@ import torch
 import moi
 from moi import json_text
 from moi.kernels import IMPLEMENTATIONS
-from moi_engines.availability import BACKENDS
+from moi_engines import ENGINES
 
-_LIBRARIES = (
-    "torch",
-    "numba",
-    "triton",
-    "transformers",
-    "flashinfer-python",
-    "sglang",
-    "onnx",
-    "onnxruntime",
-    "tensorrt",
-    "tensorrt-rtx",
-)
+_LIBRARIES = ("torch", "numba", "triton", "flashinfer-python", "onnx")  # beside those of the engines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     only = parser.add_mutually_exclusive_group()
-    only.add_argument("--backend", choices=list(BACKENDS), help="this one alone; the exit status tells")
+    only.add_argument("--backend", choices=list(ENGINES), help="this one alone; the exit status tells")
     only.add_argument("--onnx", metavar="DIR", help="list the nodes of an exported model that TensorRT would refuse")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
@@ -42,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if args.onnx is not None:
         return _examine_onnx(args.onnx, args.json)
     if args.backend is not None:
-        reason = BACKENDS[args.backend].unavailable()
+        reason = ENGINES[args.backend].unavailable()
         report: dict[str, Any] = {"backend": args.backend, **_verdict(reason)}
         _print(report, f"{args.backend}: {reason or 'usable'}", args.json)
         return int(reason is not None)
@@ -75,7 +64,7 @@ def diagnose() -> dict[str, Any]:
         "versions": {"mixture-of-inputs": moi.__version__, "python": platform.python_version(), **_versions()},
         "devices": _devices(),
         "implementations": {name: _verdict(reason) for name, reason in reasons.items()},
-        "engines": {name: _verdict(backend.unavailable()) for name, backend in BACKENDS.items()},
+        "engines": {name: _verdict(spec.unavailable()) for name, spec in ENGINES.items()},
     }
 
 
@@ -101,7 +90,8 @@ def _verdict(reason: str | None) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    installed = {name: _version(name) for name in _LIBRARIES}
+    libraries = (*_LIBRARIES, *(spec.library for spec in ENGINES.values() if spec.library is not None))
+    installed = {name: _version(name) for name in libraries}
     return {name: number for name, number in installed.items() if number is not None}
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from moi import PRESETS, MoIConfig, json_text
-from moi_engines import ENGINES, Engine, SamplingParams, load_engine
+from moi_engines import Engine, SamplingParams, load_engine
 from moi_engines.chat import ChatPrompt, chat_prompt
-from moi_engines.commands.model_arguments import READS_MODELS, add_model_arguments, model_folder
+from moi_engines.commands.model_arguments import (
+    add_engine_arguments,
+    add_model_arguments,
+    engine_folder,
+    engine_options,
+)
 from moi_engines.commands.policy_arguments import add_policy_arguments, parameters_of
 from moi_engines.prompts import read_prompts
 from moi_engines.protocol import Prompt, TokenEvent
@@ -20,14 +24,12 @@ from moi_engines.request import collect
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
-    parser.add_argument("--engine", choices=list(ENGINES), default="torch")
+    add_engine_arguments(parser)
     parser.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="may be given several times")
     parser.add_argument("--prompts-file", metavar="F", help="UTF-8, one prompt a line; - reads standard input")
     parser.add_argument("--chat", action="store_true", help="wrap prompts in the model's chat template")
     add_moi_arguments(parser)
     add_sampling_arguments(parser)
-    parser.add_argument("--device", help='"auto", "cpu", "cuda", ... (torch engine)')
-    parser.add_argument("--dtype", help='"auto", "float32", "float16" or "bfloat16" (torch engine)')
     parser.add_argument("--compare", action="store_true", help="plain decoding beside it, from the same noise")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
@@ -52,7 +54,7 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config, sampling, prompts = moi_config(args), sampling_params(args), _prompts(args)
-    engine = _engine(args)
+    engine = load_engine(args.engine, engine_folder(args), **engine_options(args))
     with closing(engine):
         inputs: Sequence[Prompt] = prompts
         if args.chat:
@@ -69,15 +71,6 @@ def run(args: argparse.Namespace) -> int:
 
         render.show(prompts, config, mixed, plain)
     return 0
-
-
-def _engine(args: argparse.Namespace) -> Engine:
-    options = {key: getattr(args, key) for key in ("device", "dtype", "trust_remote_code")}
-    if args.engine in READS_MODELS or args.model is None:
-        model = model_folder(args)
-    else:
-        model, options["revision"] = Path(args.model), args.revision
-    return load_engine(args.engine, model, **{key: value for key, value in options.items() if value is not None})
 
 
 def moi_config(args: argparse.Namespace) -> MoIConfig:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
-from moi_engines import embedded_model
+from moi_engines import ENGINES, embedded_model
 from moi_engines.model_source import resolve_model
 
-# Engines that read a Hugging Face model; the others decode a folder that `moi export` (and `moi compile`) made.
-READS_MODELS = ("torch", "sglang")
+ENGINE_OPTIONS = ("device", "dtype", "revision", "trust_remote_code")
 MODEL_HELP = "folder, hub id or GGUF file"
 
 
@@ -33,6 +33,48 @@ def model_folder(args: argparse.Namespace) -> Path:
             raise ValueError(f"--revision {args.revision} needs --model with a hub id")
         return embedded_model()
     return resolve_model(args.model, args.revision, say=lambda text: _say(args.command, text))
+
+
+def served_name(folder: Path, args: argparse.Namespace) -> str:
+    """What clients call the model: a folder by its path, all else as it was given and not by the cache it ended in."""
+    return str(folder) if args.model is None or Path(args.model).is_dir() else str(args.model)
+
+
+def engine_folder(args: argparse.Namespace) -> Path:
+    """The folder that the engine --engine reads: a Hugging Face model, or what --model names if that is an export.
+
+    Raises ValueError for an option of --device, --dtype, --revision and --trust-remote-code that it does not have,
+    or where no export is named, FileNotFoundError where there is none, and what `resolve_model` does.
+    """
+    spec = ENGINES[args.engine]
+    for key in ENGINE_OPTIONS:
+        if getattr(args, key) is not None and key not in spec.options:
+            takers = ", ".join(name for name, each in ENGINES.items() if key in each.options)
+            flag = key.replace("_", "-")
+            raise ValueError(f"--{flag} is not an option of the engine {args.engine}; of: {takers}")
+    if spec.reads == "model":
+        return model_folder(args)
+    if args.model is None:
+        made = "moi export" if spec.reads == "exported" else "moi export and moi compile"
+        raise ValueError(f"--engine {args.engine} needs --model FOLDER, made by {made}")
+    folder = Path(args.model)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"model folder {folder} does not exist")
+    return folder
+
+
+def engine_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of `load_engine` that were given; the revision went into the folder."""
+    given = {key: getattr(args, key) for key in ENGINE_OPTIONS if key != "revision"}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--engine, --device and --dtype."""
+    parser.add_argument("--engine", choices=ENGINES.loadable(), default="torch")
+    for key, text in (("device", '"auto", "cpu", "cuda", ...'), ("dtype", '"auto", "float32", "float16", "bfloat16"')):
+        takers = ", ".join(name for name, spec in ENGINES.items() if key in spec.options)
+        parser.add_argument(f"--{key}", help=f"{text} ({takers})")
 
 
 def _say(command: str, text: str) -> None:

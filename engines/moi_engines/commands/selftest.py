@@ -11,10 +11,11 @@ from typing import Any
 
 from moi import json_text
 from moi.files import check_file, write_file
+from moi_engines import ENGINES
 from moi_engines.commands.doctor import diagnose
 from moi_engines.commands.model_arguments import add_model_arguments, model_folder
 from moi_engines.model_source import model_name
-from moi_engines.selfcheck import CHECKS, ISOLATED, Verdict, check_backend, check_isolated
+from moi_engines.selfcheck import Verdict, check_backend, check_isolated
 
 FORMAT = 2
 _WIDTH = 160  # of a reason; the report holds all of it
@@ -22,7 +23,10 @@ _WIDTH = 160  # of a reason; the report holds all of it
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--backend", action="append", choices=list(CHECKS), help="may be given several times (default: all usable ones)"
+        "--backend",
+        action="append",
+        choices=list(ENGINES),
+        help="may be given several times (default: all usable ones)",
     )
     add_model_arguments(parser, code=False)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the JSON report there, for a bug report")
@@ -49,8 +53,8 @@ def examine(backends: list[str] | None, model: Path) -> dict[str, Any]:
     """The report; `backends` None asks for all that are usable and lists the others."""
     verdicts: dict[str, Verdict] = {}
     with tempfile.TemporaryDirectory(prefix="moi-selftest-") as scratch:
-        for name in backends or CHECKS:
-            check = check_isolated if name in ISOLATED else check_backend
+        for name in backends or ENGINES:
+            check = check_isolated if ENGINES[name].selftest.isolated else check_backend
             verdicts[name] = check(name, model, Path(scratch))
     wanted = [v for v in verdicts.values() if backends or v.verdict != "unavailable"]
     doctor = diagnose()
