@@ -40,6 +40,7 @@ class Step:
         tables = Tables.allocate(SLOTS, config.top_k, DEVICE)
         tables.policy[self.at] = torch.tensor(POLICY, dtype=torch.int32, device=DEVICE)
         tables.parameters[self.at, 0] = torch.tensor(BETA, device=DEVICE)
+        tables.parameters[self.at, -1] = 1  # max_entropy
         gates = torch.tensor([GATE, NO_GATE, NO_GATE, 7, GATE], dtype=torch.int32, device=DEVICE)
         tables.gate[self.at] = gates
         # The second row is closed and samples what reopens it; the third is open and does so, too.
