@@ -12,6 +12,7 @@ from torch import Tensor
 
 import moi
 from moi import MoIConfig
+from moi.rows import parameter_count
 from moi_sglang.slots import Slots, TableMixed, slots_of
 from moi_sglang.slots_cpu import CPUSlots
 from moi_sglang.slots_gpu import GPUSlots
@@ -158,4 +159,8 @@ def test_the_documentation_has_the_bytes_of_a_slot() -> None:
     found = re.search(r"slot \(K = 20\) (\d+) bytes on the device, (\d+) for K = 64", docs)
     assert found is not None
     for top_k, told in zip((20, 64), found.groups(), strict=True):
-        assert Tables.allocate(3, top_k, "cpu").bytes_per_slot == int(told) == 4 * (2 * (top_k + 1) + 2 + 5)
+        assert (
+            Tables.allocate(3, top_k, "cpu").bytes_per_slot
+            == int(told)
+            == 4 * (2 * (top_k + 1) + 2 + 4 + parameter_count())
+        )
