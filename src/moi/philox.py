@@ -2,8 +2,8 @@
 
 A counter-based generator (Salmon, Moraes, Dror, Shaw: Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011): the
 numbers of a row depend on its seed and position alone, never on its batch, its rank or what was drawn before. Integers
-up to the last step, so that torch, Numba (`moi.kernels.numba_philox`) and Triton (`moi.kernels.triton_philox`) agree bit for
-bit.
+up to the last step, so that torch, Numba (`moi.kernels.numba_philox`) and Triton (`moi.kernels.triton_philox`) agree
+bit for bit.
 
 Word w of a row is word w % 4 of the block whose counter is (w // 4, 0, position, position >> 32), its key the seed's
 two halves. Dims: B rows, U numbers of each.

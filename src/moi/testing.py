@@ -90,8 +90,8 @@ def parameters_of(policy: Tensor) -> Tensor:
             allowed = probes(parameter)
             values[row, column] = allowed[(row + column) % len(allowed)]
     between = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.25, 1.0], [0.0, 0.75]])
-    row = torch.arange(len(policy))
-    values[:, -len(BOUNDS) :] = between[(row + row // 4) % 4]
+    place = torch.arange(len(policy))
+    values[:, -len(BOUNDS) :] = between[(place + place // 4) % 4]
     return values
 
 
