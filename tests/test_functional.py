@@ -28,7 +28,9 @@ def test_a_parameter_overrides_the_config_in_rows_whose_policy_declares_it():
     codes = moi.policy_codes(["moi", "direct", "moi"])
     by_name = moi.mix(LOGITS, TOKEN, CONFIG, policy=codes, parameters={"beta": torch.tensor([0.5, -1.0, 4.0])})
     short = moi.mix(LOGITS, TOKEN, CONFIG, policy=codes, beta=torch.tensor([0.5, 3.0, 4.0]))
-    table = moi.mix(LOGITS, TOKEN, CONFIG, policy=codes, parameters=torch.tensor([[0.5], [0.0], [4.0]]))
+    table = moi.mix(
+        LOGITS, TOKEN, CONFIG, policy=codes, parameters=torch.tensor([[0.5, 0, 0, 1], [0.0, 0, 0, 1], [4.0, 0, 0, 1]])
+    )
     assert torch.equal(by_name.weights, short.weights)
     assert torch.equal(by_name.weights, table.weights)
     for row, config in enumerate((moi.MoIConfig(beta=0.5, top_k=4), moi.MoIConfig("direct", top_k=4))):
@@ -62,9 +64,9 @@ def test_embed_writes_into_out():
         ({"parameters": {"gamma": 1.0}}, ["'gamma'", "'moi'", "beta"]),
         ({"parameters": {"beta": 1.0}, "policy": "direct"}, ["'direct'", "'beta'", "none"]),
         ({"parameters": {"gamma": TOKEN.float()}, "policy": TOKEN}, ["'gamma'", "beta"]),
-        ({"parameters": torch.ones(3)}, ["parameters", "[3,1]", "[3]"]),
+        ({"parameters": torch.ones(3)}, ["parameters", "[3,4]", "[3]"]),
         ({"policy": "greedy"}, ["policy='greedy'", "token, moi, direct"]),
-        ({"policy": torch.tensor([0, 1, 9])}, ["policy holds 9", "0..2"]),
+        ({"policy": torch.tensor([0, 1, 99])}, ["policy holds 99", f"0..{len(moi.load_policies()) - 1}"]),
         ({"implementation": "cuda"}, ["implementation='cuda'", "reference, numba, triton, flashinfer"]),
     ],
 )

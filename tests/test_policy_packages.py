@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from moi.policies.registry import BUILT_IN
+
 CHILD = Path(__file__).with_name("policy_child.py")
 
 
@@ -33,7 +35,7 @@ def child(outside_package: Path, tiny_model: Callable[[str], Path], tmp_path_fac
 
 
 def test_an_installed_policy_follows_those_of_the_project(child: Any) -> None:
-    assert child["names"] == ["token", "moi", "direct", "outside"]
+    assert child["names"] == [*BUILT_IN, "outside"]
 
 
 def test_it_runs_in_every_implementation_and_engine_and_in_the_slots_of_sglang(child: Any) -> None:
@@ -53,7 +55,10 @@ def test_its_parameters_are_options_of_the_command_line(child: Any) -> None:
         ({"policy": "outside", "share": 2}, "share=2 is not allowed; share must be a number in [0, 1]"),
         ({"policy": "outside", "beta": 1}, "policy 'outside' has no parameter 'beta', which is one of: moi;"),
         ({"policy": "moi", "tail": 1}, "policy 'moi' has no parameter 'tail', which is one of: outside;"),
-        ({"policy": "outsider"}, "policy='outsider' is unknown; allowed: token, moi, direct, outside"),
+        (
+            {"policy": "outsider"},
+            "policy='outsider' is unknown; allowed: token, moi, direct, soft, selar, router, outside",
+        ),
         ({"policy": "outside", "x": 1}, "moi key 'x' is unknown; allowed: policy, share, tail, top_k"),
     ],
 )

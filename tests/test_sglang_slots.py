@@ -12,6 +12,7 @@ from torch import Tensor
 
 import moi
 from moi import MoIConfig
+from moi.rows import parameter_count
 from moi_serving.embedding import TableMixer
 from moi_serving.row_layout import NOT_DUE, entropy_of, ids_of, position_of, weights_of
 from moi_serving.slots import slots_of
@@ -43,6 +44,7 @@ class Step:
         tables = Tables.allocate(SLOTS, config.top_k, DEVICE)
         tables.policy[self.at] = torch.tensor(POLICY, dtype=torch.int32, device=DEVICE)
         tables.parameters[self.at, 0] = torch.tensor(BETA, device=DEVICE)
+        tables.parameters[self.at, -1] = 1  # max_entropy
         gates = torch.tensor([GATE, NO_TOKEN, NO_TOKEN, 7, GATE], dtype=torch.int32, device=DEVICE)
         tables.stop_mixing_token_id[self.at] = gates
         # The second row is closed and samples what reopens it; the third is open and does so, too.
@@ -160,4 +162,8 @@ def test_the_documentation_has_the_bytes_of_a_slot() -> None:
     found = re.search(r"slot \(K = 20\) (\d+) bytes on the device, (\d+) for K = 64", docs)
     assert found is not None
     for top_k, told in zip((20, 64), found.groups(), strict=True):
-        assert Tables.allocate(3, top_k, "cpu").bytes_per_slot == int(told) == 4 * (2 * (top_k + 1) + 2 + 5)
+        assert (
+            Tables.allocate(3, top_k, "cpu").bytes_per_slot
+            == int(told)
+            == 4 * (2 * (top_k + 1) + 2 + 4 + parameter_count())
+        )

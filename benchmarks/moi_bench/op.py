@@ -212,6 +212,7 @@ def _inputs(case: OpCase, device: torch.device) -> tuple[list[Inputs], Tensor]:
         token = logits.argmax(-1)
         parameters = torch.zeros(case.rows, parameter_count(), device=device)
         parameters[:, 0] = 0.25 * (1 + row % 4)
+        parameters[:, -1] = 1  # max_entropy
         moi = torch.full_like(row, policy_code("moi"), dtype=torch.int32)
         inputs.append(Inputs(logits, token, RowParams(moi, parameters, 0.5 + 0.1 * (row % 6))))
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -51,6 +51,7 @@ class HostStep:
         tables = self.runtime.slots.tables
         tables.policy.fill_(1)
         tables.parameters.fill_(1)
+        tables.parameters[:, -2] = 0  # min_entropy
         slots = torch.arange(1, batch + 1, device=device)
         self.logits = torch.randn(batch, vocab, device=device)
         self.tokens = self.logits.argmax(-1)

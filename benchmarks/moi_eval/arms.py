@@ -10,7 +10,7 @@ from typing import Any
 
 from moi import MoIConfig
 from moi.config import parse_assignments
-from moi.policies import policy_named
+from moi.policies import BOUNDS, policy_named
 from moi_engines import SamplingParams
 
 # The grids of arXiv 2505.14827 (AIME and CountDown).
@@ -48,7 +48,9 @@ class Arm:
         """Its entry in a results file, where beta is null for a policy that does not read it."""
         shared = {"temperature": self.temperature, "top_p": self.top_p}
         entry = {"label": self.label, "plain": self.plain.label, "policy": self.policy, "beta": None}
-        return {**entry, **dict(self.parameters), **shared}
+        # A parameter that is called as a setting of the sampler (top_p of `soft`) stands under its policy's name.
+        own = {f"{self.policy}_{name}" if name in shared else name: value for name, value in self.parameters}
+        return {**entry, **own, **shared}
 
 
 def make_arms(
@@ -65,9 +67,10 @@ def make_arms(
     """
     arms = dict[str, Arm]()
     for temperature, p, policy in product(temperatures, top_p, policies):
-        declared = policy_named(policy)
-        for values in product(*(parameters.get(each.name, (each.default,)) for each in declared.parameters)):
-            arm = Arm(policy, tuple(zip(declared.names, values, strict=True)), temperature, p)
+        bounds = [each for each in BOUNDS if each.name in parameters and policy != "token"]
+        tried = (*policy_named(policy).parameters, *bounds)
+        for values in product(*(parameters.get(each.name, (each.default,)) for each in tried)):
+            arm = Arm(policy, tuple(zip((each.name for each in tried), values, strict=True)), temperature, p)
             arm.config(MoIConfig()), arm.sampling(1, 0)  # they check
             arms.setdefault(arm.label, arm)
     return list(arms.values())
@@ -83,7 +86,7 @@ def parameter_grid(
             grid.setdefault(name, []).append(value)
     declared = [each.name for policy in policies for each in policy_named(policy).parameters]
     for name in grid:
-        if name not in declared:
+        if name not in (*declared, *(each.name for each in BOUNDS)):
             takes = ", ".join(dict.fromkeys(declared)) or "none"
             raise ValueError(f"parameter {name!r} is not one of {', '.join(policies)}; their parameters: {takes}")
     return grid

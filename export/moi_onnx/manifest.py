@@ -17,7 +17,7 @@ from moi_onnx.options import DTYPES, FUNCTIONS, QUANTIZE, VARIANTS
 MODEL = "model.onnx"
 DATA = "model.onnx.data"
 CONFIG = "moi_config.json"
-FORMAT = 2  # 1: an input beta instead of parameters
+FORMAT = 3  # 2: no bounds of entropy behind the parameters; 1: an input beta instead of parameters
 NOISE = "float32 uniform in [0,1); token = inverse CDF over candidates ordered by (logit desc, id asc)"
 CACHE_LAYOUT = "[batch, heads, positions, width]"
 

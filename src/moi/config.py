@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moi.policies import load_policies, policy_named
+from moi.policies import BOUNDS, load_policies, policy_named
 from moi.policies.declaration import FLOAT32_MAX, INFINITY
 
 ENTROPIES = ("support", "vocab")
@@ -35,8 +35,9 @@ def check_temperature(temperature: Any) -> float:
 class MoIConfig:
     """Settings of Mixture of Inputs: `MoIConfig("moi", beta=0.5, top_k=20)`.
 
-    policy      name of a policy in `moi.policies`: "moi", "direct" or "token" (plain decoding), or an installed one
-    parameters  of the policy as (name, value) in the declared order; given by their names, and read so: `config.beta`
+    policy      name of a policy in `moi.policies`: "moi", "direct", "token" (plain decoding), ... or an installed one
+    parameters  of the policy as (name, value) in the declared order, then min_entropy and max_entropy, which all have;
+                given by their names, and read so: `config.beta`
     top_k       K, the candidates that make up the prior, 1..64
     entropy     "support": over the K candidates, / ln K; "vocab": over the vocabulary, / ln V
     prior       "raw": softmax of the logits; "sampling": of the logits / sampling temperature
@@ -111,24 +112,27 @@ class MoIConfig:
     def to_dict(self) -> dict[str, Any]:
         """The settings in one flat dict, the parameters beside their policy, as JSON holds them.
 
-        Infinity is "inf"; `from_dict` reads it back.
+        Infinity is "inf"; bounds of entropy that bound nothing are left out. `from_dict` reads it back.
         """
-        parameters = {name: INFINITY if value == math.inf else value for name, value in self.parameters}
+        unbounded = [(each.name, each.default) for each in BOUNDS]
+        given = [each for each in self.parameters if each not in unbounded]
+        parameters = {name: INFINITY if value == math.inf else value for name, value in given}
         return {"policy": self.policy, **parameters, **{key: getattr(self, key) for key in _SHARED}}
 
 
 def parameter_values(policy: str, given: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, float]:
-    """The values of all parameters that the policy declares, as given or else its defaults.
+    """The values of all parameters that the policy declares and of the BOUNDS, as given or else their defaults.
 
     others  keys that may stand beside them, for the message
 
     Raises ValueError that names the policy, the key and what that policy takes.
     """
     declared = policy_named(policy)
+    taken = {each.name: each for each in (*declared.parameters, *BOUNDS)}
     for key in given:
-        if key not in declared.names:
+        if key not in taken:
             _refuse_key(policy, key, declared.names, others)
-    return {each.name: each.check(given.get(each.name, each.default)) for each in declared.parameters}
+    return {name: each.check(given.get(name, each.default)) for name, each in taken.items()}
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, float]:
@@ -146,14 +150,15 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, float]:
 
 
 def _refuse_key(policy: str, key: Any, names: tuple[str, ...], others: Iterable[str]) -> None:
+    bounds = ", ".join(each.name for each in BOUNDS)
     owners = [other.name for other in load_policies() if key in other.names]
     if owners:
         takes = ", ".join(names) or "none"
         raise ValueError(
             f"policy {policy!r} has no parameter {_SHORT.repr(key)}, which is one of: {', '.join(owners)}; "
-            f"its parameters: {takes}"
+            f"its parameters: {takes}; those of every policy: {bounds}"
         )
-    allowed = ", ".join(("policy", *names, *others))
+    allowed = ", ".join(("policy", *names, *others, bounds))
     raise ValueError(f"moi key {_SHORT.repr(key)} is unknown; allowed: {allowed} (with policy {policy!r})")
 
 

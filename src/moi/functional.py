@@ -10,7 +10,7 @@ from torch import Tensor
 from moi import ops  # noqa: F401  (registers torch.ops.moi)
 from moi.config import LEAST_TEMPERATURE, MoIConfig, check_temperature, parameter_values
 from moi.mixture import Mixture
-from moi.policies import Parameter, load_policies, policy_code, policy_named
+from moi.policies import BOUNDS, Parameter, load_policies, policy_code, policy_named
 from moi.rows import RowParams, parameter_count
 
 _INTEGERS = (torch.int32, torch.int64)
@@ -39,8 +39,9 @@ def mix(
     config       K, entropy and prior of the batch; policy and parameters of rows that do not override them
     temperature  the sampler's, a number or [B], 0 for greedy; read only where config.prior is "sampling"
     policy       a name, or codes [B] as from `moi.policy_codes`: overrides config.policy
-    parameters   of the policies by their names, each a number or [B], read by rows whose policy declares it; or all
-                 of them at once, float32 [B,P] as in `moi.RowParams`: overrides config.parameters
+    parameters   of the policies by their names, each a number or [B], read by rows whose policy declares it, and
+                 min_entropy and max_entropy, read by all; or all of them at once, float32 [B,P] as in
+                 `moi.RowParams`: overrides config.parameters
     beta         short for parameters={"beta": beta}, for rows of any policy
     implementation  "auto", "reference", "numba", "triton" or "flashinfer"
 
@@ -176,18 +177,22 @@ def _parameter_rows(
         for column, parameter in enumerate(each.parameters):
             value = _checked(parameter, known.get(parameter.name, parameter.default), mine)
             values[:, column] = value if isinstance(policy, str) else torch.where(mine, value, values[:, column])
+    known = {**dict(config.parameters), **given}
+    for column, bound in enumerate(BOUNDS, values.shape[1] - len(BOUNDS)):
+        values[:, column] = _checked(bound, known.get(bound.name, bound.default), codes >= 0)
     return values
 
 
 def _check_names(policy: str | Tensor, given: Mapping[str, Number]) -> None:
     """ValueError for a parameter that the policy does not declare; rows of several policies take those of any."""
     if isinstance(policy, str):
-        parameter_values(policy, {key: 0 for key in given if key not in policy_named(policy).names})
+        known = [*policy_named(policy).names, *(bound.name for bound in BOUNDS)]
+        parameter_values(policy, {key: 0 for key in given if key not in known})
         return
-    known = [name for each in load_policies() for name in each.names]
+    known = [*(name for each in load_policies() for name in each.names), *(bound.name for bound in BOUNDS)]
     for key in given:
         if key not in known:
-            raise ValueError(f"parameter {key!r} is unknown; allowed: {', '.join(dict.fromkeys(known)) or 'none'}")
+            raise ValueError(f"parameter {key!r} is unknown; allowed: {', '.join(dict.fromkeys(known))}")
 
 
 def _checked(parameter: Parameter, value: Number, mine: Tensor) -> Number:

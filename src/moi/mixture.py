@@ -29,7 +29,7 @@ class Mixture(NamedTuple):
     """What the next input is made of, one row per sequence.
 
     ids      int32 [B,S]: slot 0 the sampled token y, slots 1..K the candidates (logit desc, id asc)
-    weights  float32 [B,S]: of each slot; never merged, never renormalised, signed in principle
+    weights  float32 [B,S]: of each slot; never merged, signed
     entropy  float32 [B]: the normalised entropy H of the prior, 0..1
     """
 
@@ -108,10 +108,11 @@ def normalised_entropy(p: Tensor, support: int) -> Tensor:
 
 
 def policy_weights(policy: Tensor, parameters: Tensor, p: Tensor, h: Tensor) -> Tensor:
-    """weights [B,S] of each row by its own policy; a code that is none decodes plainly.
+    """weights [B,S] of each row by its own policy; a code that is none decodes plainly, as do rows out of bounds.
 
     policy int32 [B], parameters float32 [B,P], p the prior [B,K], h its entropy [B].
     """
+    policy = torch.where((h < parameters[:, -2]) | (h > parameters[:, -1]), 0, policy)
     plain, *others = load_policies()
     own, rest = _weigh(plain, parameters, p, h[:, None])
     for code, each in enumerate(others, start=1):
@@ -124,9 +125,17 @@ def policy_weights(policy: Tensor, parameters: Tensor, p: Tensor, h: Tensor) -> 
 def _weigh(policy: Policy, parameters: Tensor, p: Tensor, h: Tensor) -> tuple[Any, Any]:
     """One policy for all rows: (weight of the token [B,1], of the candidates [B,K]), bound to what it asks for."""
     columns = {name: parameters[:, i : i + 1] for i, name in enumerate(policy.names)}
-    return policy.weights(
+    own, rest = policy.weights(
         **{name: columns[name] if name in columns else _GIVEN[name](p, h) for name in policy.arguments}
     )
+    return _normalised(own, rest) if policy.normalised else (own, rest)
+
+
+def _normalised(own: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares divided by their sum; plain where they sum to nothing."""
+    total = own + rest.sum(-1, keepdim=True)
+    divisor = torch.where(total > 0, total, 1.0)
+    return torch.where(total > 0, own / divisor, 1.0), torch.where(total > 0, rest / divisor, 0.0)
 
 
 def _ranks(p: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """RowParams: what may differ from row to row of a batch, as every implementation takes it.
 
-Dims: B rows, P parameters of the policy that declares most.
+Dims: B rows, P parameters of the policy that declares most, and the two bounds of entropy behind them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from moi.config import MoIConfig
-from moi.policies import load_policies
+from moi.policies import BOUNDS, load_policies
 
 # Policies in the order of their codes, each with the names of its parameters in the order of their columns.
 Layout = Mapping[str, Sequence[str]]
@@ -22,7 +22,8 @@ class RowParams(NamedTuple):
     """Settings of a batch on its device.
 
     policy       int32 [B], codes as of `moi.policy_code`; 0 is plain decoding
-    parameters   float32 [B,P], column i for the i-th parameter that the row's policy declares; others are not read
+    parameters   float32 [B,P], column i for the i-th parameter that the row's policy declares, the last two for
+                 min_entropy and max_entropy; others are not read
     temperature  float32 [B], the sampler's; 0 for greedy
     """
 
@@ -53,8 +54,8 @@ def policy_layout() -> dict[str, tuple[str, ...]]:
 
 
 def parameter_count(layout: Layout | None = None) -> int:
-    """P of a layout, by default of this process's; at least 1, so that no tensor is empty."""
-    return max(1, *(len(names) for names in (policy_layout() if layout is None else layout).values()))
+    """P of a layout, by default of this process's."""
+    return max(map(len, (policy_layout() if layout is None else layout).values())) + len(BOUNDS)
 
 
 def encode(configs: Sequence[MoIConfig], layout: Layout) -> tuple[list[int], list[list[float]]]:
@@ -63,12 +64,13 @@ def encode(configs: Sequence[MoIConfig], layout: Layout) -> tuple[list[int], lis
     Raises ValueError for a policy that the layout lacks, or has with other parameters.
     """
     width, codes = parameter_count(layout), {name: code for code, name in enumerate(layout)}
-    values = [_columns(config, layout) for config in configs]
-    return [codes[config.policy] for config in configs], [[*row, *[0.0] * (width - len(row))] for row in values]
+    values = [_columns(config, layout, width) for config in configs]
+    return [codes[config.policy] for config in configs], values
 
 
-def _columns(config: MoIConfig, layout: Layout) -> list[float]:
+def _columns(config: MoIConfig, layout: Layout, width: int) -> list[float]:
     own = dict(config.parameters)
+    bounds = [own.pop(each.name) for each in BOUNDS]
     if config.policy not in layout:
         raise ValueError(f"policy={config.policy!r} is not allowed; allowed: {', '.join(layout)}")
     names = layout[config.policy]
@@ -77,4 +79,4 @@ def _columns(config: MoIConfig, layout: Layout) -> list[float]:
             f"policy={config.policy!r} is not allowed: it has the parameters {', '.join(own) or 'none'}, "
             f"not {', '.join(names) or 'none'}"
         )
-    return [own[name] for name in names]
+    return [*(own[name] for name in names), *[0.0] * (width - len(names) - len(bounds)), *bounds]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from moi.config import MoIConfig
 from moi.mixture import Mixture
-from moi.policies import Parameter, Policy, load_policies
+from moi.policies import BOUNDS, Parameter, Policy, load_policies
 from moi.rows import RowParams, parameter_count
 
 # Largest |difference| allowed, by type of the result. Weights are float32 sums of at most V terms,
@@ -89,17 +89,27 @@ def parameters_of(policy: Tensor) -> Tensor:
         for column, parameter in enumerate(load_policies()[code].parameters):
             allowed = probes(parameter)
             values[row, column] = allowed[(row + column) % len(allowed)]
+    between = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.25, 1.0], [0.0, 0.75]])
+    place = torch.arange(len(policy))
+    values[:, -len(BOUNDS) :] = between[(place + place // 4) % 4]
     return values
 
 
 def probes(parameter: Parameter) -> list[float]:
-    """The default, the bounds and values between them, as far as they are allowed."""
+    """The default, the bounds and values between them, as far as they are allowed.
+
+    None is the entropy, probability or mass of candidates that are equal, or certain, but for rounding.
+    """
     low = parameter.low if math.isfinite(parameter.low) else min(parameter.default, parameter.high) - 8
     high = parameter.high if math.isfinite(parameter.high) else low + 8
-    between = [low + (high - low) * share for share in (1 / 32, 0.5)]
+    between = [low + (high - low) * share for share in (0.037, 0.463, 0.983)]
     if parameter.integer:
         between = [float(round(value)) for value in between]
-    values = [parameter.default, low, *between, high, parameter.high]
+    values = (
+        [parameter.default, low, *between, parameter.high]
+        if math.isinf(parameter.high)
+        else [parameter.default, low, *between]
+    )
     return [value for value in dict.fromkeys(values) if parameter.holds(value)]
 
 
@@ -197,6 +207,9 @@ def _oracle_row(
     over = p if config.entropy == "support" else _oracle_softmax([(v - peak) / tau for v in values])
     h = 0.0 if len(over) == 1 else -math.fsum(q * math.log(q) for q in over if q > 0) / math.log(len(over))
     policy = load_policies()[int(code)]
+    least, most = parameters.tolist()[-2:]
+    if not least <= h <= most:
+        return ids, [1.0] + [0.0] * len(order), h
     own, others = _oracle_weights(policy, dict(zip(policy.names, parameters.tolist(), strict=False)), p, h)
     return ids, [own, *others], h
 
@@ -211,6 +224,20 @@ def _oracle_weights(policy: Policy, given: dict[str, float], p: list[float], h: 
     if policy.name == "moi":
         beta = given["beta"]
         return (beta + 1 - h) / (beta + 1), [h * q / (beta + 1) for q in p]
+    if policy.name == "soft":
+        masses = [math.fsum(p[:rank]) for rank in range(len(p))]
+        least = given["min_p"] * p[0]
+        kept = [
+            q if mass < given["top_p"] * 0.999999 and q >= least else 0.0 for q, mass in zip(p, masses, strict=True)
+        ]
+        return 0.0, [q / math.fsum(kept) for q in kept]
+    if policy.name == "selar":
+        if h < given["threshold"]:
+            return 1.0, nothing
+        push = given["strength"] * h
+        return 0.0, [(1 + push) * p[0] - push, *((1 + push) * q for q in p[1:])]
+    if policy.name == "router":
+        return (0.0, p) if p[0] >= given["threshold"] else (1.0, nothing)
     own, others = 0.0, []
     for rank, q in enumerate(p):
         known = {"prior": q, "entropy": h, "rank": rank, "before": math.fsum(p[:rank]), "best": p[0], **given}

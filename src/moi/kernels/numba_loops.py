@@ -160,7 +160,8 @@ def mixer(policies: tuple[Policy, ...]) -> Any:
                 nats = vocabulary_nats(bits[b].view(np.float32), z[0], tau)
             h = np.float32(min(max(nats * inverse_log, 0.0), 1.0))
             entropy[b] = h
-            weigh(policy[b], p, h, parameters[b], weights[b])
+            code = np.int32(0) if h < parameters[b, -2] or h > parameters[b, -1] else np.int32(policy[b])
+            weigh(code, p, h, parameters[b], weights[b])
 
     return mix
 
@@ -169,7 +170,7 @@ def _by_code(policies: tuple[Policy, ...]) -> Any:
     """One compiled function (code, p [K], H, parameters [P], weights [S]) that fills a row; unknown codes are plain."""
     chosen = None
     for code, policy in enumerate(policies):
-        chosen = _link(code, _bound(policy), chosen)
+        chosen = _link(code, _bound(policy), policy.normalised, chosen)
     return chosen
 
 
@@ -185,7 +186,21 @@ def _bound(policy: Policy) -> Any:
     return compiled(scope["bound"])
 
 
-def _link(mine: int, rule: Any, earlier: Any) -> Any:
+@compiled
+def normalise(weights: Any) -> None:
+    """Shares of one row divided by their sum; plain where they sum to nothing."""
+    total = 0.0
+    for i in range(len(weights)):
+        total += weights[i]
+    if total > 0:
+        for i in range(len(weights)):
+            weights[i] /= total
+    else:
+        weights[:] = 0
+        weights[0] = 1
+
+
+def _link(mine: int, rule: Any, normalised: bool, earlier: Any) -> Any:
     """`rule` over the candidates where the code is `mine`, else what `earlier` does."""
     first = earlier is None
 
@@ -199,6 +214,8 @@ def _link(mine: int, rule: Any, earlier: Any) -> Any:
         for i in range(len(p)):
             weights[i + 1] = rule(p[i], h, np.float32(i), np.float32(before), best, parameters)[1]
             before += p[i]
+        if normalised:
+            normalise(weights)
 
     return chosen
 

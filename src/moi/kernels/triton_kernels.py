@@ -38,6 +38,7 @@ class Kernels(NamedTuple):
 
     rules      their functions
     places     for each, what its function asks for: a place in ARGUMENTS, or behind them in the row of parameters
+    normalised for each, whether its weights are shares yet
     rules_key  of their source
     """
 
@@ -46,6 +47,7 @@ class Kernels(NamedTuple):
     gather_mix: Any
     rules: tuple[Any, ...]
     places: tuple[tuple[int, ...], ...]
+    normalised: tuple[bool, ...]
     rules_key: str
 
 
@@ -60,10 +62,11 @@ def kernels() -> Kernels:
 
     plain = tuple(policy.weights for policy in load_policies())
     places = tuple(_places(policy) for policy in load_policies())
+    normalised = tuple(policy.normalised for policy in load_policies())
     if not isinstance(select, JITFunction):
-        return Kernels(scan, select, gather_mix, plain, places, "interpreted")
+        return Kernels(scan, select, gather_mix, plain, places, normalised, "interpreted")
     rules = tuple(triton.jit(_compilable(rule)) for rule in plain)
-    return Kernels(scan, select, gather_mix, rules, places, " ".join(rule.cache_key for rule in rules))
+    return Kernels(scan, select, gather_mix, rules, places, normalised, " ".join(rule.cache_key for rule in rules))
 
 
 def _places(policy: Policy) -> tuple[int, ...]:
@@ -154,6 +157,7 @@ def select_constants(cut: Plan, top_k: int) -> dict[str, Any]:
         "BEFORE": any(ARGUMENTS.index("before") in places for places in use.places),
         "RULES": use.rules,
         "PLACES": use.places,
+        "NORMALISED": use.normalised,
         "RULES_KEY": use.rules_key,
     }
 

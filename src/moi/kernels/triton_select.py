@@ -136,6 +136,15 @@ def _picked(given, PLACES: tl.constexpr, CODE: tl.constexpr):
 
 
 @triton.jit
+def _normalised(own, others):
+    """Shares divided by their sum; plain where they sum to nothing."""
+    total = own + tl.sum(others, 0)
+    real = total > 0
+    total = tl.where(real, total, 1.0)
+    return tl.where(real, own / total, 1.0), tl.where(real, others / total, 0.0)
+
+
+@triton.jit
 def select(
     logits_ptr,  # [B,V], any strides
     token_ptr,  # int32 or int64 [B]
@@ -167,6 +176,7 @@ def select(
     BEFORE: tl.constexpr,  # whether some policy asks for the mass before a candidate
     RULES: tl.constexpr,  # the policies' functions in the order of their codes, compiled into this kernel
     PLACES: tl.constexpr,  # for each, where what it asks for stands in `given`
+    NORMALISED: tl.constexpr,  # for each, whether its weights are shares yet
     RULES_KEY: tl.constexpr,  # names their source in Triton's cache, which looks at no function inside a tuple
 ):
     row = tl.program_id(0).to(tl.int64)
@@ -204,9 +214,14 @@ def select(
     given = (p, h, slot.to(tl.float32), before, tl.max(p, 0))
     for column in tl.static_range(P):
         given = given + (tl.load(parameters_ptr + row * P + column),)  # noqa: RUF005
+    # The two columns behind the policies' own: outside these entropies a row is fed plainly.
+    outside = (h < tl.load(parameters_ptr + row * P + P - 2)) | (h > tl.load(parameters_ptr + row * P + P - 1))
+    policy = tl.where(outside, 0, policy)
     own, others = RULES[0](*_picked(given, PLACES, 0))
     for code in tl.static_range(1, len(RULES)):
         own_here, others_here = RULES[code](*_picked(given, PLACES, code))
+        if NORMALISED[code]:
+            own_here, others_here = _normalised(own_here, tl.where(slot < K, others_here, 0.0))
         own = tl.where(policy == code, own_here, own)
         others = tl.where(policy == code, others_here, others)
     out = row * (K + 1)

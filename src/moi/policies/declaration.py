@@ -82,12 +82,21 @@ class Parameter:
         raise ValueError(f"{self.name}={value!r} is not allowed; {self.name} must be {self.allowed}")
 
 
+# Every policy takes them beside its own parameters: outside these entropies a row is fed plainly.
+BOUNDS = (
+    Parameter("min_entropy", 0, low=0, high=1, help="entropy H below which a row is fed plainly"),
+    Parameter("max_entropy", 1, low=0, high=1, help="entropy H above which a row is fed plainly"),
+)
+
+
 @dataclass(frozen=True)
 class Policy:
     """A way to share the weight of the next input between the sampled token and the candidates.
 
     weights     (own arguments) -> (weight of the sampled token, weights of the candidates), see below
     parameters  that the function reads, by their names
+    normalised  whether the weights are shares yet: they are divided by their sum over the token and all candidates,
+                and a row whose shares sum to 0 is fed plainly
     uniforms    random numbers in [0,1) that a step of a row needs
 
     The function is written once, in plain arithmetic (+ - * /, comparisons as factors), and serves PyTorch, Numba,
@@ -100,13 +109,14 @@ class Policy:
         before   mass of the prior over lower ranks
         best     p of rank 0
 
-    The weight of the sampled token may depend on entropy, best and parameters alone. Weights are signed and never
-    renormalised. Raises ValueError for a declaration that cannot be served.
+    The weight of the sampled token may depend on entropy, best and parameters alone. Weights are signed; unless the
+    policy says `normalised` they are fed as they are. Raises ValueError for a declaration that cannot be served.
     """
 
     name: str
     weights: Callable[..., tuple[Any, Any]]
     parameters: tuple[Parameter, ...] = ()
+    normalised: bool = False
     uniforms: int = 0
     names: tuple[str, ...] = field(init=False)  # of the parameters
     arguments: tuple[str, ...] = field(init=False)  # of the function
@@ -118,6 +128,9 @@ class Policy:
             raise ValueError(f"policy name {self.name!r} is not allowed; use lower-case words")
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"policy {self.name!r} declares a parameter twice: {_listed(self.names)}")
+        for bound in BOUNDS:
+            if bound.name in self.names:
+                raise ValueError(f"policy {self.name!r} declares {bound.name!r}, which every policy has")
         if self.uniforms or set(self.arguments) & set(DRAWN):
             raise ValueError(f"policy {self.name!r} draws random numbers, which no implementation supplies yet")
         for argument in self.arguments:

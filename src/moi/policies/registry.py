@@ -15,12 +15,12 @@ from importlib.metadata import EntryPoint, entry_points
 import torch
 from torch import Tensor
 
-from moi.policies import direct, moi, token
+from moi.policies import direct, moi, router, selar, soft, token
 from moi.policies.declaration import Policy
 
 GROUP = "moi.policies"
 # Token comes first: code 0, so zero-initialised tables of a host mean plain decoding.
-BUILT_IN: dict[str, Policy] = {each.name: each for each in (token.POLICY, moi.POLICY, direct.POLICY)}
+BUILT_IN: dict[str, Policy] = {each.POLICY.name: each.POLICY for each in (token, moi, direct, soft, selar, router)}
 
 
 def load_policies() -> tuple[Policy, ...]:
