@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Hosts whose own pins ask for CUDA builds: the tests run them on a CPU, without their dependencies.
-HOSTS := tests/requirements-sglang.txt tests/requirements-tensorrt.txt
+HOSTS := tests/hosts/sglang/requirements.txt tests/tensorrt/requirements.txt
 # Two processes, each of one thread; the folder that takes longest goes first.
 PARALLEL := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 SHELVES = {"src": 0, "plugins": 2, "export": 2, "engines": 3, "benchmarks": 4}
 SHARED = {"moi_serving": 1}  # what plugins of hosts stand on, on the same shelf
 HOME = {file.parent.name: shelf for shelf in SHELVES for file in (ROOT / shelf).glob("*/__init__.py")}

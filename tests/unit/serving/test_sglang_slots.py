@@ -158,7 +158,7 @@ def test_the_variant_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_documentation_has_the_bytes_of_a_slot() -> None:
-    docs = (Path(__file__).parents[1] / "docs" / "sglang.md").read_text(encoding="utf-8")
+    docs = (Path(__file__).parents[3] / "docs" / "sglang.md").read_text(encoding="utf-8")
     found = re.search(r"slot \(K = 20\) (\d+) bytes on the device, (\d+) for K = 64", docs)
     assert found is not None
     for top_k, told in zip((20, 64), found.groups(), strict=True):

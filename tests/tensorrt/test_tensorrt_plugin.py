@@ -20,7 +20,7 @@ from moi_tensorrt.plan import launch as make_plan
 
 pytestmark = pytest.mark.slow
 
-FIXTURE = Path(__file__).parent / "tensorrt_fixture"
+FIXTURE = Path(__file__).parent / "fixture"
 TYPES = {"float32": ("f32", "FLOAT", 4), "float16": ("f16", "HALF", 8), "bfloat16": ("bf16", "BF16", 8)}
 SIZES = [(1, 1, 21, 258, 32), (7, 1, 21, 151_936, 1024), (3, 5, 1, 300, 30), (64, 1, 65, 32_000, 4096)]
 DYNAMIC = [[i, axis] for i in (0, 1) for axis in range(3)]

@@ -33,7 +33,7 @@ LENGTH = 64
 
 
 def _runtime_step() -> Any:
-    path = Path(__file__).parent / "tensorrt_fixture" / "exports.py"
+    path = Path(__file__).parents[1] / "tensorrt" / "fixture" / "exports.py"
     spec = importlib.util.spec_from_file_location("tensorrt_exports", path)
     assert spec is not None
     assert spec.loader is not None

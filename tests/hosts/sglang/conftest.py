@@ -30,7 +30,7 @@ from moi_engines import SamplingParams
 from moi_engines.parity import Cases, Output, Parity, judge
 from moi_engines.parity_reference import Reference
 
-STUBS = Path(__file__).parent.parent / "stubs_sglang"
+STUBS = Path(__file__).parents[2] / "stubs_sglang"
 ON_CPU = (
     *("--device", "cpu", "--attention-backend", "torch_native", "--disable-cuda-graph", "--dtype", "float32"),
     *("--random-seed", "0", "--skip-server-warmup", "--log-level", "warning", "--sleep-on-idle"),
@@ -87,7 +87,7 @@ def ask(base_seed: int) -> Ask:
 @pytest.fixture(scope="session", autouse=True)
 def _sglang_installed() -> None:
     if find_spec("sglang") is None:
-        pytest.skip("needs SGLang: pip install --no-deps -r tests/requirements-sglang.txt")
+        pytest.skip("needs SGLang: pip install --no-deps -r tests/hosts/sglang/requirements.txt")
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 
 import moi
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 SHELVES = ("src", "plugins", "engines", "export", "benchmarks")
 
 if sys.version_info >= (3, 11):

@@ -14,7 +14,7 @@ import pytest
 
 from moi_engines.registry import BUILT_IN
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 # It decodes with the torch engine, but shouts, forms its own batches and needs a folder of its own.
 SOURCE = """
 import sys

@@ -43,7 +43,7 @@ SAMPLED = [
 
 
 def _exports() -> Any:
-    path = Path(__file__).parent / "tensorrt_fixture" / "exports.py"
+    path = Path(__file__).parent / "fixture" / "exports.py"
     spec = importlib.util.spec_from_file_location("tensorrt_exports", path)
     assert spec is not None
     assert spec.loader is not None

@@ -16,7 +16,7 @@ from moi_sglang.compatibility import conflicting
 from moi_sglang.compatibility_table import CONFLICTS, VARIABLES
 
 CHILD = Path(__file__).parent / "conflicts_child.py"
-DOCS = Path(__file__).parents[2] / "docs" / "sglang.md"
+DOCS = Path(__file__).parents[3] / "docs" / "sglang.md"
 REASONS = {conflict.flag: conflict.reason for conflict in CONFLICTS} | {each.name: each.reason for each in VARIABLES}
 
 

@@ -19,7 +19,7 @@ from moi_eval.countdown import Problem
 from moi_eval.journal import Journal, load
 from moi_eval.tasks.countdown import CountdownTask
 
-RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "laptop"
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results" / "laptop"
 SMALL = ["--n", "6", "--samples", "2", "--batch", "5", "--policy", "token", "moi", "--seed", "3"]
 
 

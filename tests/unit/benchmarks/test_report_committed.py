@@ -11,7 +11,7 @@ from moi_bench.report.markdown import filled
 from moi_bench.report.page import is_page, page
 from moi_bench.report.results import read
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "benchmarks" / "results"
 FILES = [*sorted((RESULTS / "laptop").glob("*.json*")), RESULTS / "sglang_decode.json"]
 

@@ -29,7 +29,7 @@ V, D = 50, 8
 
 
 def _recorded() -> ModuleType:
-    path = Path(__file__).parent / "tensorrt_fixture" / "tensorrt_llm_recorded.py"
+    path = Path(__file__).with_name("recorded.py")
     spec = importlib.util.spec_from_file_location("tensorrt_llm_recorded", path)
     assert spec is not None
     assert spec.loader is not None

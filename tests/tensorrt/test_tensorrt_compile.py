@@ -32,7 +32,7 @@ needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None,
 
 
 def _exports() -> Any:
-    path = Path(__file__).parent / "tensorrt_fixture" / "exports.py"
+    path = Path(__file__).parent / "fixture" / "exports.py"
     spec = importlib.util.spec_from_file_location("tensorrt_exports", path)
     assert spec is not None
     assert spec.loader is not None
@@ -203,13 +203,13 @@ def test_the_parser_knows_its_defaults() -> None:
 @needs_rtx
 def test_the_bindings_have_every_name_that_is_called() -> None:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import names, tensorrt_rtx; print(names.missing(tensorrt_rtx))"
-    fixture = Path(__file__).parent / "tensorrt_fixture"
+    fixture = Path(__file__).parent / "fixture"
     result = subprocess.run([sys.executable, "-c", code, str(fixture)], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 
 def test_the_documentation_claims_what_is_true_and_no_more() -> None:
-    text = " ".join((Path(__file__).parent.parent / "docs" / "tensorrt.md").read_text(encoding="utf-8").split())
+    text = " ".join((Path(__file__).parents[2] / "docs" / "tensorrt.md").read_text(encoding="utf-8").split())
     for claim in (
         "TensorRT plugin layer (QDP)",
         "TensorRT-LLM PyTorch-backend integration",

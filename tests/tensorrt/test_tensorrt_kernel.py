@@ -27,7 +27,7 @@ from moi_tensorrt.kernels import compile_kernel, parameters
 from moi_tensorrt.nvrtc import NvrtcError
 from moi_tensorrt.plan import DTYPES, EXTRAS, INPUTS, OUTPUTS, Launch, launch, tactics
 
-FIXTURE = Path(__file__).parent / "tensorrt_fixture"
+FIXTURE = Path(__file__).parent / "fixture"
 TORCH = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 SHAPES = [(1, 1, 1, 5, 8), (4, 1, 21, 258, 32), (2, 3, 4, 50, 30), (3, 1, 65, 300, 1032), (5, 7, 2, 17, 129)]
 Emulator = Callable[[Launch, list[Tensor], Tensor], None]
