@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moi import MoIConfig
+from moi.policies import UNBOUNDED
 from moi_engines.protocol import TokenEvent
 
 _CALM, _UNSURE = (120, 160, 120), (235, 70, 50)
@@ -58,7 +59,8 @@ def _title(config: MoIConfig) -> str:
     """The policy with its parameters; K where it matters."""
     if config.policy == "token":
         return config.policy
-    values = ", ".join([*(f"{name} {value:g}" for name, value in config.parameters), f"K {config.top_k}"])
+    bounded = [each for each in config.parameters if each not in UNBOUNDED]
+    values = ", ".join([*(f"{name} {value:g}" for name, value in bounded), f"K {config.top_k}"])
     return f"{config.policy} ({values})"
 
 

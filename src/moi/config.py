@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moi.policies import BOUNDS, load_policies, policy_named
+from moi.policies import BOUNDS, UNBOUNDED, load_policies, policy_named
 from moi.policies.declaration import FLOAT32_MAX, INFINITY
 
 ENTROPIES = ("support", "vocab")
@@ -114,8 +114,7 @@ class MoIConfig:
 
         Infinity is "inf"; bounds of entropy that bound nothing are left out. `from_dict` reads it back.
         """
-        unbounded = [(each.name, each.default) for each in BOUNDS]
-        given = [each for each in self.parameters if each not in unbounded]
+        given = [each for each in self.parameters if each not in UNBOUNDED]
         parameters = {name: INFINITY if value == math.inf else value for name, value in given}
         return {"policy": self.policy, **parameters, **{key: getattr(self, key) for key in _SHARED}}
 

@@ -5,11 +5,12 @@ shortest example. All take the entropies between which a row is mixed at all (`B
 through the entry-point group `moi.policies`.
 """
 
-from moi.policies.declaration import BOUNDS, Parameter, Policy
+from moi.policies.declaration import BOUNDS, UNBOUNDED, Parameter, Policy
 from moi.policies.registry import load_policies, policy_code, policy_codes, policy_named, policy_names
 
 __all__ = [
     "BOUNDS",
+    "UNBOUNDED",
     "Parameter",
     "Policy",
     "load_policies",

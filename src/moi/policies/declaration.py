@@ -87,6 +87,7 @@ BOUNDS = (
     Parameter("min_entropy", 0, low=0, high=1, help="entropy H below which a row is fed plainly"),
     Parameter("max_entropy", 1, low=0, high=1, help="entropy H above which a row is fed plainly"),
 )
+UNBOUNDED = tuple((each.name, each.default) for each in BOUNDS)
 
 
 @dataclass(frozen=True)

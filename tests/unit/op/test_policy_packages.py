@@ -96,16 +96,3 @@ def test_a_broken_entry_point_is_one_line_that_names_it(
     assert done.returncode == 2
     assert line.startswith(f"moi generate: error: policy entry point {name} = {target}")
     assert reason in line
-
-
-def test_the_readme_s_policy_runs(tmp_path: Path, install_policy: Callable[..., Path]) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    source = readme.split("# my_package/half.py")[1].split("\n", 1)[1].split("```")[0]
-    code = (
-        "import moi, torch\n"
-        "logits = torch.tensor([[0.0, 0.0], [9.0, -9.0]])\n"
-        "config = moi.MoIConfig('half', share=0.25, top_k=2)\n"
-        "print(moi.mix(logits, torch.zeros(2).long(), config, implementation='reference').weights.tolist())"
-    )
-    done = python("-c", code, path=install_policy(tmp_path, "half", "half_policy:POLICY", source))
-    assert json.loads(done.stdout) == [[0.75, 0.125, 0.125], [1.0, 0.0, 0.0]]

@@ -1,0 +1,71 @@
+"""docs/extending.md: every example is run as it stands, as a package that another project brings."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_FILE = re.compile(r"# (\w+\.py)\n")
+
+
+class Section(NamedTuple):
+    """A section of the page: its files, the entry points that it registers, and what it has the reader type."""
+
+    files: dict[str, str]
+    entry_points: str
+    commands: list[tuple[str, list[str]]]  # with the lines that it shows of their output
+
+    @classmethod
+    def of(cls, text: str) -> Section:
+        blocks = _BLOCK.findall(text)
+        files = {_FILE.match(code)[1]: code for kind, code in blocks if kind == "python"}  # type: ignore[index]
+        points = "".join(code for kind, code in blocks if kind == "toml")
+        typed = [part.splitlines() for kind, code in blocks if kind == "console" for part in code.split("$ ")[1:]]
+        return cls(files, points, [(lines[0], lines[1:]) for lines in typed])
+
+
+def sections() -> dict[str, Section]:
+    _, *parts = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8").split("\n## ")
+    return {part.splitlines()[0]: Section.of(part) for part in parts}
+
+
+def install(section: Section, folder: Path) -> None:
+    """The files of a section, with the metadata that pip would write of its entry points."""
+    for name, code in section.files.items():
+        (folder / name).write_text(code)
+    group = re.search(r'\[project\.entry-points\."(.*)"\]', section.entry_points)
+    if group is not None:
+        metadata = folder / "example-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1.0\n")
+        lines = section.entry_points.replace(group[0], f"[{group[1]}]").replace('"', "")
+        (metadata / "entry_points.txt").write_text(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sections())
+def test_the_example_runs(name: str, tmp_path: Path) -> None:
+    section = sections()[name]
+    install(section, tmp_path)
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+    environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    assert section.commands
+    for command, shown in section.commands:
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        for line in shown:
+            assert line in done.stdout + done.stderr, f"{command}: {line!r} is not in\n{done.stdout}{done.stderr}"
+
+
+def test_the_page_has_the_five_seams() -> None:
+    assert list(sections()) == ["A policy", "An engine", "A host", "A refusal", "A task"]
