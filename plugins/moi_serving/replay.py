@@ -22,7 +22,7 @@ TokenRecord = tuple[float, float, bool, int]
 
 
 class RequestState:
-    """A request that mixes, or wants its entropies. Lives on SGLang's `Req` as `req.moi`."""
+    """A request that mixes, or wants its entropies. Lives on the host's object for the request."""
 
     __slots__ = (
         *("_begins_open", "_length", "_parameters", "_pending", "_policy", "_rows"),
@@ -72,7 +72,13 @@ class RequestState:
         self._pending.clear()
 
 
+def keep_state(req: Any, state: RequestState | None) -> None:
+    """On the host's own object for the request, from where it goes with the request."""
+    setattr(req, KEY, state)
+
+
 def state_of(req: Any) -> RequestState | None:
+    """Of the host's object for a request; None of one that neither mixes nor reports."""
     state: RequestState | None = getattr(req, KEY, None)
     return state
 

@@ -6,7 +6,7 @@ forward stream: rows [B,W] --SGLang's asynchronous copy--> scheduler: kept per r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -15,6 +15,8 @@ from moi_serving.metrics import Metrics
 from moi_serving.replay import state_of
 from moi_serving.row_layout import NOT_DUE, POSITION, TOKEN, token_of
 from moi_serving.settings import KEY, ServerSettings, request_settings
+from moi_sglang.host.batches import committed, requests
+from moi_sglang.host.requests import asked_params
 
 
 class DeviceRecords(NamedTuple):
@@ -36,11 +38,11 @@ class HostRecords(NamedTuple):
     def consume(self, batch: Any, commits: Sequence[Any]) -> None:
         rows = self.rows.numpy()
         sampled, kept = token_of(rows).tolist(), []
-        for index, (req, commit) in enumerate(zip(batch.reqs, commits, strict=True)):
+        for index, (req, commit) in enumerate(zip(requests(batch), commits, strict=True)):
             state = state_of(req)
             if commit is None or state is None:
                 continue
-            token = commit.token_ids[0]
+            token = committed(commit)[0]
             if sampled[index] != token:  # another part of SGLang replaced the sampled token: it is fed plainly
                 rows[index, TOKEN], rows[index, POSITION] = token, NOT_DUE
             state.append(rows, index)
@@ -86,27 +88,23 @@ class MetaInfo:
 
     def update(
         self,
-        original: Callable[..., None],
+        original: Any,
         manager: Any,
-        meta_info: dict[str, Any],
+        meta_info: Any,
         state: Any,
-        customized_info: Mapping[str, Sequence[Any]],
+        customized_info: Any,
         index: int,
-        finish_reason: Any,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
-        """AROUND TokenizerManager.update_request_meta_info: records become one summary; plain requests get none."""
+        """AROUND the update of a response's meta_info: records become one summary; plain requests get none."""
         others = {key: values for key, values in customized_info.items() if key != KEY}
-        original(manager, meta_info, state, others, index, finish_reason)
+        original(manager, meta_info, state, others, index, *args, **kwargs)
         records = [record for record in customized_info.get(KEY, {index: ()})[index] if record is not None]
         summary = getattr(state, "moi_summary", None)
         if records:
             if summary is None:
-                summary = state.moi_summary = Summary(self._per_token(state.obj))
+                summary = state.moi_summary = Summary(request_settings(asked_params(state), self._settings).per_token)
             summary.add(records)
         if summary is not None:
             meta_info[KEY] = summary.to_dict()
-
-    def _per_token(self, request: Any) -> bool:
-        params = request.sampling_params
-        custom = params.get("custom_params") if isinstance(params, Mapping) else getattr(params, "custom_params", None)
-        return request_settings(custom, self._settings).per_token
