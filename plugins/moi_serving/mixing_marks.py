@@ -19,6 +19,7 @@ class Marks(NamedTuple):
 
     @property
     def may_stop(self) -> bool:
+        """Whether some token stops the mixing."""
         return self.end != NO_TOKEN
 
     def open_after(self, ids: Sequence[int], before: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What the host remembers of a request: the mixture of each token it generated, and their numbers for the user."""
+"""What the host remembers of a request: the mixture of each token it generated, to replay it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ import numpy as np
 
 from moi.rows import encode, policy_layout
 from moi_serving.mixing_marks import Marks
-from moi_serving.row_layout import Rows, entropy_of, interventions, is_due
+from moi_serving.row_layout import Rows
 from moi_serving.settings import KEY, RequestSettings
 from moi_serving.slots.tables import SlotSettings
 
 _PENDING = 64  # tokens; the array starts with room for as many, and doubles
-
-
-# One generated token, as it travels to the tokenizer process: entropy, intervention, whether its mixture is what is fed
-# back, and how many were replayed so far. A plain tuple, since a worker without plugins writes it into its JSON.
-TokenRecord = tuple[float, float, bool, int]
 
 
 class RequestState:
@@ -87,17 +82,3 @@ def mixing(req: Any) -> RequestState | None:
     """The state of a request whose inputs, and hence KV, are not those of its token ids."""
     state = state_of(req)
     return state if state is not None and state.mixes else None
-
-
-class Records:
-    """The TokenRecords of a request as SGLang's output streamer reads them: by slices, made when they are asked for."""
-
-    def __init__(self, state: RequestState) -> None:
-        self._state = state
-
-    def __getitem__(self, tokens: slice) -> list[TokenRecord]:
-        rows = self._state.rows(tokens.start or 0, tokens.stop)
-        if not len(rows):
-            return []
-        columns = entropy_of(rows).tolist(), interventions(rows).tolist(), is_due(rows).tolist()
-        return [(*values, self._state.replayed) for values in zip(*columns, strict=True)]

@@ -8,8 +8,9 @@ from typing import Any
 
 from moi_serving.metrics import Metrics
 from moi_serving.mixing_marks import Thinking
-from moi_serving.replay import Records, RequestState, keep_state
+from moi_serving.replay import RequestState, keep_state
 from moi_serving.settings import KEY, RequestSettings, ServerSettings, request_settings
+from moi_serving.telemetry import TokenTelemetry
 from moi_sglang.host import requests as host
 
 
@@ -49,7 +50,7 @@ class RequestInitialisation:
             if settings.mixes or settings.per_token:
                 marks = self._thinking.marks(settings, lambda: host.thinking_words(scheduler))
                 keep_state(req, state := RequestState(settings, marks))
-                host.report(req, Records(state))
+                host.report(req, TokenTelemetry(state))
         except ValueError as error:
             self._metrics.refused()
             host.abort(req, recv_req, str(error))

@@ -43,24 +43,29 @@ class Runtime:
         self._slots: Slots | None = None
 
     def activate(self, request: str, may_stop: bool) -> None:
+        """A request by its id, from its prefill on."""
         self.active.add(request)
         if may_stop:
             self.may_stop.add(request)
 
     def forget(self, request: str) -> None:
+        """A request that ended, or was retracted."""
         self.active.discard(request)
         self.may_stop.discard(request)
 
     def owns(self, runner: Any) -> bool:
+        """Whether this runner's batches mix."""
         return runner is self.runner and self.ready
 
     @property
     def slots(self) -> Slots:
+        """Only after the memory pool was allocated."""
         assert self._slots is not None, "a batch ran before the memory pool was allocated"
         return self._slots
 
     @property
     def ready(self) -> bool:
+        """Whether there are slots."""
         return self._slots is not None
 
     def collector_made(self, result: Any, scheduler: Any, *args: Any, **kwargs: Any) -> None:

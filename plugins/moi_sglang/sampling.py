@@ -13,7 +13,7 @@ from torch import Tensor
 from moi_sglang.batch_metadata import metadata_of
 from moi_sglang.host import batches as host
 from moi_sglang.runtime import Runtime
-from moi_sglang.telemetry import DeviceRecords
+from moi_sglang.telemetry import DeviceTelemetry
 
 
 class Sampling:
@@ -28,16 +28,19 @@ class Sampling:
         """AROUND the sampling of a batch: tokens [B]."""
         if not self._runtime.owns(runner) or not metadata_of(forward_batch).active:
             return original(runner, logits_output, forward_batch, *args, **kw)
-        slots = host.slots(forward_batch)[: len(host.logits(logits_output))]
+        slots, rows = host.slots(forward_batch), len(host.logits(logits_output))
+        if len(slots) != rows:  # a graph has more
+            slots = slots[:rows]
         self._slots, self._pending = slots, None
         try:
             token = original(runner, logits_output, forward_batch, *args, **kw)
         finally:
             self._slots = None
         if self._pending is not None:
-            position = host.next_positions(forward_batch)[: len(slots)]
-            rows = self._runtime.slots.store(slots, self._pending, token, position, bool(self._runtime.may_stop))
-            host.send_to_host(logits_output, DeviceRecords(rows, self._runtime.metrics))
+            position = host.next_positions(forward_batch)
+            position = position if len(position) == rows else position[:rows]
+            packed = self._runtime.slots.store(slots, self._pending, token, position, bool(self._runtime.may_stop))
+            host.send_to_host(logits_output, DeviceTelemetry(packed, self._runtime.metrics))
         return token
 
     def logits_final(self, result: Any, sampler: Any, logits: Any, sampling_info: Any, *args: Any, **kw: Any) -> None:
@@ -48,4 +51,4 @@ class Sampling:
         if self._slots is None:
             return
         slots, self._slots = self._slots, None
-        self._pending = self._runtime.slots.compute(slots, logits, host.temperatures(sampling_info).view(-1))
+        self._pending = self._runtime.slots.compute(slots, logits, host.temperatures(sampling_info))

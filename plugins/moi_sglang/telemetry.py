@@ -6,7 +6,7 @@ forward stream: rows [B,W] --SGLang's asynchronous copy--> scheduler: kept per r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -15,27 +15,30 @@ from moi_serving.metrics import Metrics
 from moi_serving.replay import state_of
 from moi_serving.row_layout import NOT_DUE, POSITION, TOKEN, token_of
 from moi_serving.settings import KEY, ServerSettings, request_settings
+from moi_serving.telemetry import Summary
 from moi_sglang.host.batches import committed, requests
 from moi_sglang.host.requests import asked_params
 
 
-class DeviceRecords(NamedTuple):
+class DeviceTelemetry(NamedTuple):
     """SGLang's DeviceAuxiliaryOutput."""
 
     rows: Tensor
     metrics: Metrics
 
-    def copy_to_host(self, copy: Callable[[Tensor], Tensor]) -> HostRecords:
-        return HostRecords(copy(self.rows), self.metrics)
+    def copy_to_host(self, copy: Callable[[Tensor], Tensor]) -> HostTelemetry:
+        """By SGLang's asynchronous copy."""
+        return HostTelemetry(copy(self.rows), self.metrics)
 
 
-class HostRecords(NamedTuple):
+class HostTelemetry(NamedTuple):
     """SGLang's HostAuxiliaryOutput: consumed after the tokens were committed, before they are streamed."""
 
     rows: Tensor
     metrics: Metrics
 
     def consume(self, batch: Any, commits: Sequence[Any]) -> None:
+        """Keep the row of each committed token with its request."""
         rows = self.rows.numpy()
         sampled, kept = token_of(rows).tolist(), []
         for index, (req, commit) in enumerate(zip(requests(batch), commits, strict=True)):
@@ -48,36 +51,6 @@ class HostRecords(NamedTuple):
             state.append(rows, index)
             kept.append(index)
         self.metrics.generated(rows, kept)
-
-
-class Summary:
-    """Running numbers of one request in the tokenizer process."""
-
-    def __init__(self, per_token: bool) -> None:
-        self._entropy = self._intervention = 0.0
-        self._count = self._due = self._replayed = 0
-        self._last_due = False
-        self._lists: dict[str, list[float]] | None = {"entropy": [], "intervention": []} if per_token else None
-
-    def add(self, records: Iterable[Sequence[Any]]) -> None:
-        for entropy, intervention, due, replayed in records:
-            self._count += 1
-            self._entropy += entropy
-            self._intervention += intervention
-            self._due += due
-            self._last_due, self._replayed = due, replayed
-            if self._lists is not None:
-                self._lists["entropy"].append(entropy)
-                self._lists["intervention"].append(intervention)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The last token has not been fed back, so its mixture does not count as mixed."""
-        return {
-            "mean_entropy": self._entropy / self._count,
-            "mean_intervention": self._intervention / self._count,
-            "mixed_tokens": self._due - self._last_due,
-            "replayed_tokens": self._replayed,
-        } | {key: list(values) for key, values in (self._lists or {}).items()}
 
 
 class MetaInfo:
