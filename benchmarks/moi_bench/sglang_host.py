@@ -87,10 +87,10 @@ class HostStep:
         )
 
     def records(self) -> None:
-        from moi_sglang.telemetry import HostRecords
+        from moi_sglang.telemetry import HostTelemetry
 
         rows = self.runtime.slots.tables.mixtures[1:].cpu()
-        HostRecords(rows, self.runtime.metrics).consume(SimpleNamespace(reqs=self.requests), self.commits)
+        HostTelemetry(rows, self.runtime.metrics).consume(SimpleNamespace(reqs=self.requests), self.commits)
 
 
 class Model:

@@ -4,5 +4,8 @@ settings, mixing_marks   what a server and a request may set, and where a reques
 row_layout               one packed row: the mixture that a sampled token is fed as
 slots                    such rows by request slot, in torch, Numba or Triton
 pending                  mixtures whose token comes with a later step
-replay, metrics          what the host keeps of generated tokens, and counts
+replay, telemetry        what the host keeps of generated tokens, and says of them
+metrics                  what it counts
+embedding                mixing through a host's embedding
+contract, compatibility  what a plugin relies on in its host, and what of it does not go with mixing
 """

@@ -32,6 +32,7 @@ class TableMixer:
 
     @property
     def table(self) -> Tensor:
+        """[rows,D], as it is now."""
         weight: Tensor = self.module.weight  # looked up each time: servers take new weights while they run
         return weight
 

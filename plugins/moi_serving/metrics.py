@@ -24,6 +24,7 @@ class Metrics:
         self._counters: dict[str, Any] = {}
 
     def enable(self, labels: dict[str, str]) -> None:
+        """Count from now on, under these labels."""
         self._labels = dict(labels)
 
     def generated(self, rows: Rows, kept: list[int]) -> None:
@@ -36,9 +37,11 @@ class Metrics:
             self._count("intervention", float(interventions(rows).sum()))
 
     def replayed(self, tokens: int) -> None:
+        """Tokens that are prefilled again as their mixtures."""
         self._count("replayed_tokens", tokens)
 
     def refused(self) -> None:
+        """One request."""
         self._count("refused_requests", 1)
 
     def _count(self, name: str, amount: float) -> None:

@@ -1,4 +1,4 @@
-"""What the host remembers of a request: the mixture of each token it generated, and their numbers for the user."""
+"""What the host remembers of a request: the mixture of each token it generated, to replay it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ import numpy as np
 
 from moi.rows import encode, policy_layout
 from moi_serving.mixing_marks import Marks
-from moi_serving.row_layout import Rows, entropy_of, interventions, is_due
+from moi_serving.row_layout import Rows
 from moi_serving.settings import KEY, RequestSettings
 from moi_serving.slots.tables import SlotSettings
 
 _PENDING = 64  # tokens; the array starts with room for as many, and doubles
 
 
-# One generated token, as it travels to the tokenizer process: entropy, intervention, whether its mixture is what is fed
-# back, and how many were replayed so far. A plain tuple, since a worker without plugins writes it into its JSON.
-TokenRecord = tuple[float, float, bool, int]
-
-
 class RequestState:
-    """A request that mixes, or wants its entropies. Lives on SGLang's `Req` as `req.moi`."""
+    """A request that mixes, or wants its entropies. Lives on the host's object for the request."""
 
     __slots__ = (
         *("_begins_open", "_length", "_parameters", "_pending", "_policy", "_rows"),
@@ -72,7 +67,13 @@ class RequestState:
         self._pending.clear()
 
 
+def keep_state(req: Any, state: RequestState | None) -> None:
+    """On the host's own object for the request, from where it goes with the request."""
+    setattr(req, KEY, state)
+
+
 def state_of(req: Any) -> RequestState | None:
+    """Of the host's object for a request; None of one that neither mixes nor reports."""
     state: RequestState | None = getattr(req, KEY, None)
     return state
 
@@ -81,17 +82,3 @@ def mixing(req: Any) -> RequestState | None:
     """The state of a request whose inputs, and hence KV, are not those of its token ids."""
     state = state_of(req)
     return state if state is not None and state.mixes else None
-
-
-class Records:
-    """The TokenRecords of a request as SGLang's output streamer reads them: by slices, made when they are asked for."""
-
-    def __init__(self, state: RequestState) -> None:
-        self._state = state
-
-    def __getitem__(self, tokens: slice) -> list[TokenRecord]:
-        rows = self._state.rows(tokens.start or 0, tokens.stop)
-        if not len(rows):
-            return []
-        columns = entropy_of(rows).tolist(), interventions(rows).tolist(), is_due(rows).tolist()
-        return [(*values, self._state.replayed) for values in zip(*columns, strict=True)]

@@ -41,6 +41,7 @@ def pack(mixture: Mixture, position: Tensor) -> Tensor:
 
 
 def ids_of(rows: _Rows) -> _Rows:
+    """int32 [n,S]"""
     return rows[:, : rows.shape[1] // 2 - 1]
 
 
@@ -51,10 +52,12 @@ def weights_of(rows: Any) -> Any:
 
 
 def position_of(rows: _Rows) -> _Rows:
+    """int32 [n]"""
     return rows[:, POSITION]
 
 
 def token_of(rows: _Rows) -> _Rows:
+    """int32 [n]"""
     return rows[:, TOKEN]
 
 

@@ -12,7 +12,7 @@ from moi.config import parameter_values
 
 KEY = "moi"  # of custom_params and of meta_info
 THINK_END = "think_end"
-PER_REQUEST = ("until", "per_token")  # beside the policy and its parameters
+PER_REQUEST = ("until", "per_token")  # keys beside the policy and its parameters; `until` is mix_until
 _PER_SERVER = ("top_k", "entropy", "prior", "preset")
 
 Until = str | int | None
@@ -25,16 +25,16 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 60, 60
 class ServerSettings:
     """What the flags said: defaults of requests, and K, entropy and prior of all of them.
 
-    until            see `RequestSettings`
-    allow_untested   start on an SGLang version that the plugin was not tested with
+    mix_until        see `RequestSettings`
+    allow_untested   start on a version of the host that the plugin was not tested with
     """
 
     moi: MoIConfig = field(default_factory=MoIConfig)
-    until: Until = None
+    mix_until: Until = None
     allow_untested: bool = False
 
     def __post_init__(self) -> None:
-        check_until(self.until)
+        check_until(self.mix_until)
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,17 @@ class RequestSettings:
     """How one request decodes.
 
     moi           policy and parameters; K, entropy and prior are the server's
-    until         mix up to this token id, or up to the model's end of thinking ("think_end"); None: to the end
+    mix_until     mix up to this token id, or up to the model's end of thinking ("think_end"); None: to the end
     per_token     report entropy and intervention of every token
     """
 
     moi: MoIConfig
-    until: Until = None
+    mix_until: Until = None
     per_token: bool = False
 
     @property
     def mixes(self) -> bool:
+        """Whether some token may be fed as a mixture."""
         return self.moi.policy != "token"
 
 
@@ -62,7 +63,7 @@ def request_settings(custom_params: Any, server: ServerSettings) -> RequestSetti
     """
     given = _given(custom_params)
     if given is None:
-        return RequestSettings(server.moi, server.until)
+        return RequestSettings(server.moi, server.mix_until)
     policy = given.get("policy", server.moi.policy if server.moi.policy != "token" else "moi")
     known = dict(server.moi.parameters) if policy == server.moi.policy else {}
     own = {key: value for key, value in given.items() if key not in ("policy", *PER_REQUEST)}
@@ -70,7 +71,7 @@ def request_settings(custom_params: Any, server: ServerSettings) -> RequestSetti
     per_token = given.get("per_token", False)
     if not isinstance(per_token, bool):
         raise ValueError(f"per_token={per_token!r} is not allowed; per_token must be true or false")
-    return RequestSettings(moi, check_until(given.get("until", server.until)), per_token)
+    return RequestSettings(moi, check_until(given.get("until", server.mix_until)), per_token)
 
 
 def _given(custom_params: Any) -> Mapping[str, Any] | None:
@@ -98,6 +99,7 @@ def _shown(value: Any) -> str:
 
 
 def check_until(until: Any) -> Until:
+    """A request's or a flag's `until`, as it is; ValueError unless it is a token id, think_end or None."""
     if until is None or until == THINK_END or (type(until) is int and 0 <= until < 2**31):
         return until  # type: ignore[no-any-return]
     raise ValueError(f"until={until!r} is not allowed; until must be {THINK_END!r}, a token id or null")

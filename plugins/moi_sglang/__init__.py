@@ -15,13 +15,11 @@ def load() -> None:
 
     from moi_sglang import flags, hooks
     from moi_sglang.compatibility import refuse
+    from moi_sglang.host.server import wrap_engine_arguments
 
     table = hooks.load_hooks()
     problems = hooks.problems(table)
     if problems and flags.enabled_by(sys.argv, os.environ):
         refuse("; ".join(problems))
     hooks.register(table)
-    engine = sys.modules.get("sglang.srt.entrypoints.engine")
-    if engine is not None:
-        build = flags.engine_server_args(engine.Engine.server_args_class)
-        engine.Engine.server_args_class = staticmethod(build)
+    wrap_engine_arguments(flags.engine_server_args)

@@ -27,9 +27,11 @@ UNKNOWN = BatchMetadata(active=True)
 
 
 def attach(forward_batch: Any, metadata: BatchMetadata) -> None:
+    """Keep it with the batch."""
     setattr(forward_batch, _ATTRIBUTE, metadata)
 
 
 def metadata_of(forward_batch: Any, otherwise: BatchMetadata = UNKNOWN) -> BatchMetadata:
+    """Of a batch; `otherwise` where nobody attached any, as to a copy that a runner made."""
     metadata: BatchMetadata = getattr(forward_batch, _ATTRIBUTE, otherwise)
     return metadata

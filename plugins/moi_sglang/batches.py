@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moi_serving.replay import mixing, state_of
+from moi_serving.replay import RequestState, state_of
 from moi_serving.row_layout import Rows, is_due
 from moi_serving.slots.tables import SlotSettings
 from moi_sglang.batch_metadata import UNKNOWN, BatchMetadata, Replay, attach, metadata_of
+from moi_sglang.host import batches as host
+from moi_sglang.host.requests import output_ids, prompt_ids, request_id
 from moi_sglang.runtime import Runtime
 
 
@@ -23,22 +25,24 @@ class Batches:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
-    def made(self, forward_batch: Any, cls: Any, batch: Any, model_runner: Any, **kwargs: Any) -> None:
-        """AFTER ForwardBatch.init_new, on the forward stream."""
+    def made(self, forward_batch: Any, cls: Any, batch: Any, model_runner: Any, *args: Any, **kwargs: Any) -> None:
+        """AFTER a batch is made, on the forward stream."""
         runtime = self._runtime
         if runtime.owns(model_runner):
-            replay = self._extend(forward_batch, batch) if batch.forward_mode.is_extend() else None
-            if batch.beam_tail is not None:  # rows whose slots nobody configures, and nobody samples
-                runtime.slots.tables.forget(forward_batch.req_pool_indices[batch.beam_tail.num_base_rows :])
+            replay = self._prefill(forward_batch, batch) if host.is_prefill(batch) else None
+            if (beams := host.beam_slots(forward_batch, batch)) is not None:  # nobody configures or samples them
+                runtime.slots.tables.forget(beams)
             attach(forward_batch, BatchMetadata(bool(runtime.active), replay))
 
-    def context(self, original: Callable[..., Any], ctx: Any, *, forward_batch: Any = None) -> Any:
-        """AROUND forward_context: the embedding finds its batch here. Calls nest."""
-        return self._entered(original(ctx, forward_batch=forward_batch), forward_batch)
+    def context(self, original: Callable[..., Any], *args: Any, forward_batch: Any = None, **kwargs: Any) -> Any:
+        """AROUND the context of a forward pass: the embedding finds its batch here. Calls nest."""
+        return self._entered(original(*args, forward_batch=forward_batch, **kwargs), forward_batch)
 
-    def prefill_graph(self, original: Callable[..., bool], runner: Any, forward_batch: Any) -> bool:
-        """AROUND PrefillCudaGraphRunner.can_run_graph: replayed rows differ from batch to batch."""
-        return metadata_of(forward_batch).replay is None and original(runner, forward_batch)
+    def prefill_graph(
+        self, original: Callable[..., bool], runner: Any, forward_batch: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        """AROUND the question whether a graph can run a prefill: replayed rows differ from batch to batch."""
+        return metadata_of(forward_batch).replay is None and original(runner, forward_batch, *args, **kwargs)
 
     @contextlib.contextmanager
     def _entered(self, context: Any, forward_batch: Any) -> Iterator[None]:
@@ -54,22 +58,22 @@ class Batches:
         finally:
             runtime.batch, runtime.metadata = outer
 
-    def _extend(self, forward_batch: Any, batch: Any) -> Replay | None:
+    def _prefill(self, forward_batch: Any, batch: Any) -> Replay | None:
         """Settings of every slot that (re)starts here; what to replay of requests that were retracted."""
         tables = self._runtime.slots.tables
         settings, at, rows, base, width = [], [], [], 0, tables.parameters.shape[1]
-        for req, start, length in zip(batch.reqs, batch.prefix_lens, batch.extend_lens, strict=True):
+        for req, start, length in host.prefilled(batch):
             state = state_of(req)
             if state is None:
                 settings.append(SlotSettings().words(width))
             else:
-                settings.append(state.settings_after(req.origin_input_ids, req.output_ids).words(width))
-                self._runtime.activate(req.rid, state.marks.may_stop)
-                places, again = _again(req, start, length)
+                settings.append(state.settings_after(prompt_ids(req), output_ids(req)).words(width))
+                self._runtime.activate(request_id(req), state.marks.may_stop)
+                places, again = _again(state, start - len(prompt_ids(req)), length)
                 at.append(places + base)
                 rows.append(again)
             base += length
-        tables.configure(forward_batch.req_pool_indices.long(), self._upload(np.array(settings, np.int32)))
+        tables.configure(host.slots(forward_batch).long(), self._upload(np.array(settings, np.int32)))
         count = sum(map(len, at))
         if not count:
             return None
@@ -85,14 +89,12 @@ class Batches:
         return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
 
 
-def _again(req: Any, start: int, length: int) -> tuple[Any, Rows]:
-    """Places in [0,length) of generated tokens that were fed as mixtures, and their rows."""
-    state = mixing(req)
-    prompt = len(req.origin_input_ids)
-    first = max(start, prompt)
-    if state is None or first >= start + length:
+def _again(state: RequestState, start: int, length: int) -> tuple[Any, Rows]:
+    """Places in [0,length) of generated tokens that were fed as mixtures, and their rows; `start` counts them."""
+    first = max(start, 0)
+    rows = state.rows(first, max(start + length, first)) if state.mixes else ()
+    if not len(rows):
         return np.empty(0, np.int64), np.empty((0, 0), np.int32)
-    rows = state.rows(first - prompt, start + length - prompt)
-    due = np.flatnonzero(is_due(rows)) if len(rows) else np.empty(0, np.int64)
+    due = np.flatnonzero(is_due(rows))
     state.replayed += len(due)
-    return due + (first - start), rows[due] if len(due) else np.empty((0, 0), np.int32)
+    return due + (first - start), rows[due]

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
+from moi_serving.compatibility import GONE, conflicts
 from moi_serving.settings import ServerSettings
 from moi_sglang.compatibility_table import CONFLICTS, VARIABLES
 from moi_sglang.contract import TESTED
-
-_GONE: Any = object()
+from moi_sglang.host.server import ServedModel, variable
 
 # Models that look token ids up again inside their layers: a mixture has no id.
 READS_IDS_ELSEWHERE = (
@@ -25,8 +25,8 @@ _PER_LAYER_FIELDS = (
 )
 
 
-def refusals(args: Any, settings: ServerSettings, model: Any) -> Iterator[str]:
-    """Reasons not to start. args: ServerArgs as resolved; model: SGLang's ModelConfig."""
+def refusals(args: Any, settings: ServerSettings, model: ServedModel) -> Iterator[str]:
+    """Reasons not to start. args: SGLang's, as resolved."""
     yield from untested(settings)
     yield from conflicting(args)
     yield from conflicting_variables()
@@ -45,29 +45,26 @@ def untested(settings: ServerSettings) -> Iterator[str]:
 
 def conflicting(args: Any) -> Iterator[str]:
     """Flags that conflict; a field that SGLang no longer has cannot be told to be off, and is a reason, too."""
-    for flag, field, present, reason in CONFLICTS:
-        value = getattr(args, field, _GONE)
-        if value is _GONE:
-            yield f"{flag} cannot be checked: the arguments of this SGLang have no field {field!r}"
-        elif present(value):
-            yield f"{flag} does not go with --enable-moi: {reason}"
+    for row, value in conflicts(CONFLICTS, args):
+        if value is GONE:
+            yield f"{row.flag} cannot be checked: the arguments of this SGLang have no field {row.field!r}"
+        else:
+            yield f"{row.flag} does not go with --enable-moi: {row.reason}"
 
 
 def conflicting_variables() -> Iterator[str]:
     """Variables that conflict, as SGLang itself reads them."""
-    from sglang.srt.environ import envs
-
-    for name, reason in VARIABLES:
-        variable = getattr(envs, name, _GONE)
-        if variable is _GONE:
+    for name, reason in VARIABLES.items():
+        value = variable(name, GONE)
+        if value is GONE:
             yield f"{name} cannot be checked: the environment of this SGLang has no such variable"
-        elif variable.get():
+        elif value:
             yield f"{name} does not go with --enable-moi: {reason}"
 
 
-def unsuitable(model: Any, settings: ServerSettings) -> Iterator[str]:
-    """What is wrong with the model. model: SGLang's ModelConfig."""
-    if not model.is_generation:
+def unsuitable(model: ServedModel, settings: ServerSettings) -> Iterator[str]:
+    """What is wrong with the model."""
+    if not model.generates:
         yield "--model-path does not go with --enable-moi: the model does not generate"
     if reason := _architecture(model):
         yield reason
@@ -75,20 +72,18 @@ def unsuitable(model: Any, settings: ServerSettings) -> Iterator[str]:
         yield f"--moi-top-k {settings.moi.top_k} is not allowed; the model's vocabulary has {model.vocab_size} ids"
 
 
-def _architecture(model: Any) -> str | None:
-    name = str(model.hf_config.model_type)
-    texts: tuple[Any, ...] = (model.hf_config, model.hf_text_config)
-    fields = sorted({field for text in texts for field in _PER_LAYER_FIELDS if _get(text, field)})
+def _architecture(model: ServedModel) -> str | None:
+    name = model.name
+    fields = sorted({field for text in model.configs for field in _PER_LAYER_FIELDS if _get(text, field)})
     if name.removesuffix("_text") in READS_IDS_ELSEWHERE or fields:
         detail = f" ({', '.join(fields)})" if fields else ""
         return f"--model-path: model type {name!r} reads token ids inside its layers{detail}; a mixture has no token id"
     return None
 
 
-def refuse_embedding_lora(runner: Any) -> None:
-    """Once adapters are read: theirs may name the embedding where no flag does. Stops this process."""
-    manager = getattr(runner, "lora_manager", None)
-    if manager is not None and "embed_tokens" in manager.target_modules:
+def refuse_embedding_lora(modules: set[str]) -> None:
+    """Names of the modules of adapters that were read: the embedding may be one where no flag says so. SystemExit."""
+    if "embed_tokens" in modules:
         refuse(
             "--lora-paths does not go with --enable-moi: an adapter has LoRA on the embedding, which looks ids up again"
         )
@@ -99,6 +94,6 @@ def _get(config: Any, field: str) -> Any:
 
 
 def refuse(reason: str) -> NoReturn:
-    """Stop this process. The launcher of SGLang only says that a child died, so the reason is logged as well."""
+    """SystemExit, and the reason logged: the launcher of SGLang only says that a child died."""
     logging.getLogger("moi_sglang").error("MoI: %s", reason)
     raise SystemExit(f"MoI: {reason}")

@@ -1,32 +1,13 @@
-"""The flags and variables of SGLang that do not go with MoI, as data. docs/sglang.md holds the same table."""
+"""The flags and variables of SGLang that do not go with MoI, as data. docs/sglang.md holds the same table.
+
+Fields are those of the resolved arguments, which are what SGLang's schedulers read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-
-class Conflict(NamedTuple):
-    """A flag, the field of the resolved arguments that tells of it, when that conflicts, and why.
-
-    SGLang may resolve a flag into another field, or one field from several flags: `field` is what its schedulers read.
-    """
-
-    flag: str
-    field: str
-    present: Callable[[Any], bool]
-    reason: str
-
-
-class Variable(NamedTuple):
-    """A variable of SGLang's environment that conflicts where SGLang reads it as true."""
-
-    name: str
-    reason: str
-
-
-def _above_one(value: Any) -> bool:
-    return (value or 1) > 1
+from moi_serving.compatibility import Conflict, above_one
 
 
 def _named(value: Any) -> bool:
@@ -53,9 +34,9 @@ CONFLICTS = (
         *("--disaggregation-mode", "disaggregation_mode", _named),
         "mixtures do not travel between prefill and decode servers",
     ),
-    Conflict("--pp-size", "pp_size", _above_one, "the rank that embeds is not the rank that samples"),
+    Conflict("--pp-size", "pp_size", above_one, "the rank that embeds is not the rank that samples"),
     Conflict(
-        *("--enable-dp-attention", "attn_dp_size", _above_one),
+        *("--enable-dp-attention", "attn_dp_size", above_one),
         "a rank embeds tokens that another rank sampled; --attn-dp-size and --dwdp-size turn it on, too",
     ),
     Conflict("--enable-mixed-chunk", "enable_mixed_chunk", bool, "it turns decode rows into prefill rows"),
@@ -64,8 +45,8 @@ CONFLICTS = (
     Conflict("--dllm-algorithm", "dllm_algorithm", _named, "diffusion models do not decode token by token"),
     Conflict("--enable-torch-compile", "enable_torch_compile", bool, "compiled graphs bypass the embedding hook"),
     Conflict("--rl-on-policy-target", "rl_on_policy_target", _named, "a trainer cannot reproduce mixed inputs"),
-    Conflict("--attn-cp-size", "attn_cp_size", _above_one, _PARTS),
-    Conflict("--dcp-size", "dcp_size", _above_one, _PARTS),
+    Conflict("--attn-cp-size", "attn_cp_size", above_one, _PARTS),
+    Conflict("--dcp-size", "dcp_size", above_one, _PARTS),
     Conflict("--enable-prefill-cp", "enable_prefill_cp", bool, _PARTS),
     Conflict("--enable-hisparse", "enable_hisparse", bool, "it moves KV of generated tokens by itself"),
     Conflict("--enable-lmcache", "enable_lmcache", bool, _SHARES),
@@ -93,7 +74,8 @@ CONFLICTS = (
     Conflict("--use-ray", "use_ray", bool, "Ray's scheduler processes load no plugins"),
 )
 
-VARIABLES = (
-    Variable("SGLANG_USE_MLX", "MLX models do not use SGLang's embedding"),
-    Variable("SGLANG_RUST_SERVER", "the Rust server loads no plugins"),
-)
+# Of SGLang's environment: they conflict where SGLang reads them as true.
+VARIABLES = {
+    "SGLANG_USE_MLX": "MLX models do not use SGLang's embedding",
+    "SGLANG_RUST_SERVER": "the Rust server loads no plugins",
+}

@@ -10,6 +10,7 @@ from moi_serving.embedding import Lookup, Mixer, TableMixer, find_embedding, mix
 from moi_serving.row_layout import ids_of, weights_of
 from moi_sglang.batch_metadata import Replay
 from moi_sglang.compatibility import refuse
+from moi_sglang.host import batches, model
 from moi_sglang.runtime import Runtime
 
 
@@ -20,17 +21,16 @@ class Embedding:
         self._runtime = runtime
 
     def model_loaded(self, result: Any, runner: Any, *args: Any, **kwargs: Any) -> None:
-        """AFTER ModelRunner.load_model."""
-        if runner.is_draft_worker:
+        """AFTER the model is loaded: hook the instance that embeds. SystemExit where that is not certain."""
+        if model.is_draft(runner):
             return
         try:
-            module, name = find_embedding(runner.model, runner.model_config.vocab_size), "forward"
+            module = find_embedding(model.model(runner), model.vocab_size(runner))
         except ValueError as error:
             refuse(f"--model-path does not go with --enable-moi: {error}")
-        if hasattr(module, "_embed_local_shard"):  # before the all-reduce of tensor parallelism
-            name = "_embed_local_shard"
+        name, shard = model.lookup_method(module), model.plain_shard(module)
         original: Lookup = getattr(module, name)
-        mixer = shard_mixer(module) or mixer_of(module, original)
+        mixer = TableMixer(module, *shard) if shard else mixer_of(module, original)
         setattr(module, name, lambda input_ids: self._embed(original, mixer, input_ids))
         self._runtime.runner, self._runtime.mixer = runner, mixer
 
@@ -41,22 +41,11 @@ class Embedding:
             return x
         if metadata.replay is not None:
             return replayed(x, metadata.replay, mixer)
-        if metadata.active and batch.forward_mode.is_decode():
-            return self._runtime.slots.apply(x, batch.req_pool_indices, input_ids, batch.positions)
+        if metadata.active and batches.is_decode(batch):
+            return self._runtime.slots.apply(x, batches.slots(batch), input_ids, batches.positions(batch))
         return x
 
 
 def replayed(x: Tensor, replay: Replay, mixer: Mixer) -> Tensor:
     """x [T,D] of a prefill with the mixtures that the retracted tokens were fed as."""
     return x.index_copy(0, replay.at, mixer(ids_of(replay.rows), weights_of(replay.rows)))
-
-
-def shard_mixer(module: Any) -> Mixer | None:
-    """Of a VocabParallelEmbedding that embeds its shard of the table as it is; None of any other module."""
-    weight, shard = getattr(module, "weight", None), getattr(module, "shard_indices", None)
-    if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.ndim != 2 or shard is None:
-        return None
-    plain = type(module.quant_method).__name__ == "UnquantizedEmbeddingMethod" and module.output_dtype is None
-    if shard.num_added_elements or not plain:
-        return None
-    return TableMixer(module, shard.org_vocab_start_index, shard.org_vocab_end_index)

@@ -45,8 +45,8 @@ SWITCHES = {
 _TRUE = ("1", "true", "yes", "on")
 
 
-def add_cli_args(result: Any, parser: argparse.ArgumentParser) -> None:
-    """AFTER ServerArgs.add_cli_args."""
+def add_cli_args(result: Any, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
+    """AFTER the server's own flags were added."""
     group = parser.add_argument_group("Mixture of Inputs")
     for name, text in SWITCHES.items():
         group.add_argument("--" + name.replace("_", "-"), action="store_true", help=text)
@@ -57,13 +57,8 @@ def add_cli_args(result: Any, parser: argparse.ArgumentParser) -> None:
     group.add_argument("--moi-param", action="append", default=[], metavar="NAME=VALUE", help=text)
 
 
-def from_cli_args(result: Any, cls: type, args: argparse.Namespace) -> None:
-    """AFTER ServerArgs.from_cli_args."""
-    attach(result, vars(args))
-
-
 def engine_server_args(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Engine.server_args_class that takes the plugin's keywords too."""
+    """What makes the arguments of an engine, that takes the plugin's keywords too."""
     known = {*SWITCHES, PARAM, *(f"moi_{flag.name}" for flag in FLAGS)}
 
     def build(**kwargs: Any) -> Any:
@@ -75,6 +70,7 @@ def engine_server_args(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def attach(server_args: Any, given: Mapping[str, Any]) -> None:
+    """Keep the settings that these flags and the environment make; SystemExit for a bad value."""
     try:
         settings = server_settings(given, os.environ)
     except ValueError as error:

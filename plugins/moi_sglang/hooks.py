@@ -18,8 +18,9 @@ from moi_serving.settings import ServerSettings
 from moi_sglang import flags
 from moi_sglang.batches import Batches
 from moi_sglang.compatibility import refusals, refuse
-from moi_sglang.contract import TARGETS, check_targets
+from moi_sglang.contract import check_targets
 from moi_sglang.embedding import Embedding
+from moi_sglang.host import batches, model, requests, server
 from moi_sglang.prefix_cache import PrefixCache
 from moi_sglang.requests import RequestInitialisation, RequestValidation
 from moi_sglang.runtime import Runtime
@@ -28,7 +29,7 @@ from moi_sglang.telemetry import MetaInfo
 
 
 class Hook(NamedTuple):
-    """target below "sglang.srt.", kind of SGLang's HookType, function."""
+    """Dotted name of what is hooked, "before", "after" or "around" it, and what runs there."""
 
     target: str
     kind: str
@@ -36,93 +37,85 @@ class Hook(NamedTuple):
 
 
 def load_hooks() -> list[Hook]:
+    """Of every process."""
     return [
-        Hook("server_args.ServerArgs.add_cli_args", "after", flags.add_cli_args),
-        Hook("server_args.ServerArgs.from_cli_args", "after", _arguments_parsed),
-        Hook("server_args.ServerArgs.check_server_args", "after", _arguments_checked),
-        Hook("managers.scheduler.Scheduler.__init__", "before", _scheduler_starts),
+        Hook(server.ADD_FLAGS, "after", flags.add_cli_args),
+        Hook(server.FLAGS_PARSED, "after", _arguments_parsed),
+        Hook(server.ARGUMENTS_RESOLVED, "after", _arguments_checked),
+        Hook(server.SCHEDULER_STARTS, "before", _scheduler_starts),
     ]
 
 
 def frontend_hooks(settings: ServerSettings, metrics: Metrics) -> list[Hook]:
+    """Of the process that takes requests."""
     return [
-        Hook("sampling.sampling_params.SamplingParams.verify", "after", RequestValidation(settings, metrics).verify),
-        Hook(
-            "managers.tokenizer_manager.TokenizerManager.update_request_meta_info",
-            "around",
-            MetaInfo(settings).update,
-        ),
+        Hook(requests.REQUEST_ENTERS, "after", RequestValidation(settings, metrics).verify),
+        Hook(requests.RESPONSE_GROWS, "around", MetaInfo(settings).update),
     ]
 
 
 def scheduler_hooks(settings: ServerSettings) -> list[Hook]:
+    """Of a process that decodes, around a runtime of its own."""
     metrics = Metrics()
-    runtime, requests = Runtime(settings, metrics), RequestInitialisation(settings, metrics)
-    batches, sampling, cache = Batches(runtime), Sampling(runtime), PrefixCache(runtime)
-    runner = "model_executor.model_runner.ModelRunner"
-    graphs = "model_executor.runner.prefill_cuda_graph_runner.PrefillCudaGraphRunner"
+    runtime, created = Runtime(settings, metrics), RequestInitialisation(settings, metrics).created
+    following, sampling, cache = Batches(runtime), Sampling(runtime), PrefixCache(runtime)
     return [
-        Hook("managers.scheduler.Scheduler._create_generation_req", "after", requests.created),
-        Hook("managers.scheduler.Scheduler.init_metrics_collector", "after", runtime.collector_made),
-        Hook(f"{runner}.load_model", "after", Embedding(runtime).model_loaded),
-        Hook(f"{runner}.alloc_memory_pool", "after", runtime.pool_allocated),
-        Hook(f"{runner}.sample", "around", sampling.sample),
-        Hook("layers.sampler.Sampler._preprocess_logits", "after", sampling.logits_final),
-        Hook("model_executor.forward_context.forward_context", "around", batches.context),
-        Hook("model_executor.forward_batch_info.ForwardBatch.init_new", "after", batches.made),
-        Hook(f"{graphs}.can_run_graph", "around", batches.prefill_graph),
-        Hook("mem_cache.common.release_kv_cache", "around", cache.release),
-        Hook("mem_cache.common.checkpoint_kv_cache", "around", cache.checkpoint),
-        Hook("managers.schedule_batch.Req._compute_max_prefix_len", "after", cache.max_prefix),
+        Hook(requests.REQUEST_SCHEDULED, "after", created),
+        Hook(server.COUNTERS_MADE, "after", runtime.collector_made),
+        Hook(model.MODEL_LOADED, "after", Embedding(runtime).model_loaded),
+        Hook(model.POOL_ALLOCATED, "after", runtime.pool_allocated),
+        Hook(batches.SAMPLE, "around", sampling.sample),
+        Hook(batches.LOGITS_FINAL, "after", sampling.logits_final),
+        Hook(batches.FORWARD, "around", following.context),
+        Hook(batches.BATCH_MADE, "after", following.made),
+        Hook(batches.PREFILL_GRAPH, "around", following.prefill_graph),
+        Hook(requests.RELEASE_KV, "around", cache.release),
+        Hook(requests.CHECKPOINT_KV, "around", cache.checkpoint),
+        Hook(requests.MAX_PREFIX, "after", cache.max_prefix),
     ]
 
 
 def register(hooks: list[Hook]) -> None:
-    from sglang.srt.plugins.hook_registry import HookRegistry, HookType
-
+    """With SGLang, which puts them in place later."""
     for hook in hooks:
-        HookRegistry.register(f"sglang.srt.{hook.target}", hook.function, HookType(hook.kind))
+        server.register(hook.target, hook.function, hook.kind)
 
 
 def problems(hooks: list[Hook]) -> list[str]:
-    """Targets that are not what the contract says."""
-    return list(check_targets({hook.target: TARGETS[hook.target] for hook in hooks}))
+    """Targets that the installed SGLang lacks, or that do not take what is declared."""
+    return check_targets([hook.target for hook in hooks])
 
 
 def apply(hooks: list[Hook]) -> None:
-    """Register and put in place; SystemExit unless every target is what the contract says."""
-    moved = problems(hooks)
-    if moved:
+    """Register and put in place; SystemExit unless every target is as declared and took its hook."""
+    if moved := problems(hooks):
         refuse("; ".join(moved))
-    from sglang.srt.plugins.hook_registry import HookRegistry
-
     register(hooks)
-    HookRegistry.apply_hooks()
+    server.apply_hooks()
     require_patched(hooks)
 
 
 def require_patched(hooks: list[Hook]) -> None:
-    from sglang.srt.plugins.hook_registry import HookRegistry
-
-    missing = [hook.target for hook in hooks if f"sglang.srt.{hook.target}" not in HookRegistry._patched]
-    if missing:
+    """SystemExit that names the targets without their hooks."""
+    patched = server.patched()
+    if missing := [hook.target for hook in hooks if hook.target not in patched]:
         refuse(f"SGLang did not apply the hooks on {', '.join(missing)}")
 
 
-def _arguments_parsed(server_args: Any, cls: type, args: Any) -> None:
-    flags.from_cli_args(server_args, cls, args)
+def _arguments_parsed(server_args: Any, cls: type, args: Any, *more: Any, **kwargs: Any) -> None:
+    flags.attach(server_args, vars(args))
     if flags.settings_of(server_args) is not None:
         require_patched(load_hooks())
 
 
-def _arguments_checked(result: Any, server_args: Any) -> None:
+def _arguments_checked(result: Any, server_args: Any, *args: Any, **kwargs: Any) -> None:
     """In the launching process, which also takes the requests; arguments are resolved."""
     settings = flags.settings_of(server_args)
     if settings is not None:
         _refuse_conflicts(server_args, settings)
         metrics = Metrics()
-        if server_args.enable_metrics:
-            metrics.enable({"model_name": str(server_args.served_model_name or server_args.model_path)})
+        if (labels := server.frontend_labels(server_args)) is not None:
+            metrics.enable(labels)
         apply(frontend_hooks(settings, metrics))
 
 
@@ -135,8 +128,6 @@ def _scheduler_starts(scheduler: Any, server_args: Any, *args: Any, **kwargs: An
 
 
 def _refuse_conflicts(server_args: Any, settings: ServerSettings) -> None:
-    from sglang.srt.arg_groups.overrides import model_config_of, resolving_view
-
     require_patched(load_hooks())
-    for reason in refusals(resolving_view(server_args), settings, model_config_of(server_args)):
+    for reason in refusals(server.resolved(server_args), settings, server.served_model(server_args)):
         refuse(reason)

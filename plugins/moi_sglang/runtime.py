@@ -15,6 +15,7 @@ from moi_serving.slots.base import Slots
 from moi_serving.slots.tables import Tables
 from moi_sglang.batch_metadata import UNKNOWN
 from moi_sglang.compatibility import refuse_embedding_lora
+from moi_sglang.host import model, server
 
 
 class Runtime:
@@ -42,47 +43,52 @@ class Runtime:
         self._slots: Slots | None = None
 
     def activate(self, request: str, may_stop: bool) -> None:
+        """A request by its id, from its prefill on."""
         self.active.add(request)
         if may_stop:
             self.may_stop.add(request)
 
     def forget(self, request: str) -> None:
+        """A request that ended, or was retracted."""
         self.active.discard(request)
         self.may_stop.discard(request)
 
     def owns(self, runner: Any) -> bool:
+        """Whether this runner's batches mix."""
         return runner is self.runner and self.ready
 
     @property
     def slots(self) -> Slots:
+        """Only after the memory pool was allocated."""
         assert self._slots is not None, "a batch ran before the memory pool was allocated"
         return self._slots
 
     @property
     def ready(self) -> bool:
+        """Whether there are slots."""
         return self._slots is not None
 
-    def collector_made(self, result: Any, scheduler: Any) -> None:
-        """AFTER Scheduler.init_metrics_collector."""
-        context = scheduler.metrics_collector_context
-        if context.enable_metrics and context.collector is not None and context.is_stats_logging_rank:
-            self.metrics.enable(context.collector.labels)
+    def collector_made(self, result: Any, scheduler: Any, *args: Any, **kwargs: Any) -> None:
+        """AFTER the scheduler made its counters."""
+        if (labels := server.scheduler_labels(scheduler)) is not None:
+            self.metrics.enable(labels)
 
     def pool_allocated(self, result: Any, runner: Any, *args: Any, **kwargs: Any) -> None:
-        """AFTER ModelRunner.alloc_memory_pool: before any graph is captured."""
+        """AFTER the memory pool is allocated, before any graph is captured. SystemExit for LoRA on the embedding."""
         if runner is self.runner:
-            refuse_embedding_lora(runner)
+            refuse_embedding_lora(model.adapted_modules(runner))
             assert self.mixer is not None, "the memory pool was allocated before the model was loaded"
-            moi, count = self.settings.moi, runner.req_to_token_pool.req_to_token.shape[0]
-            self._slots = slots_of(Tables.allocate(count, moi.top_k, runner.device), moi, self.mixer)
-            self._warm_up(runner)
+            moi, device = self.settings.moi, model.device(runner)
+            tables = Tables.allocate(model.slot_count(runner), moi.top_k, device)
+            self._slots = slots_of(tables, moi, self.mixer)
+            self._warm_up(model.vocab_size(runner), device)
 
     @torch.inference_mode()
-    def _warm_up(self, runner: Any) -> None:
+    def _warm_up(self, vocab: int, device: Any) -> None:
         """Plain rows through all kernels: compiled before the server is ready, not in its first request."""
-        logits = torch.zeros(2, runner.model_config.vocab_size, device=runner.device)
-        padding = torch.zeros(2, dtype=torch.int64, device=runner.device)  # slot 0, which is no request's
-        pending = self.slots.compute(padding, logits, torch.ones(2, device=runner.device))
+        logits = torch.zeros(2, vocab, device=device)
+        padding = torch.zeros(2, dtype=torch.int64, device=device)  # slot 0, which is no request's
+        pending = self.slots.compute(padding, logits, torch.ones(2, device=device))
         for may_stop in (False, True):
             for integers in (torch.int64, torch.int32):  # greedy tokens, sampled ones
                 rows = self.slots.store(padding, pending, padding.to(integers), padding, may_stop)

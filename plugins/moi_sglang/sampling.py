@@ -6,14 +6,14 @@ while the logits are intact (SGLang turns them into probabilities in place) and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from moi_sglang.batch_metadata import metadata_of
+from moi_sglang.host import batches as host
 from moi_sglang.runtime import Runtime
-from moi_sglang.telemetry import DeviceRecords
+from moi_sglang.telemetry import DeviceTelemetry
 
 
 class Sampling:
@@ -24,35 +24,31 @@ class Sampling:
         self._slots: Tensor | None = None  # of the batch being sampled, until its logits were read
         self._pending: Any = None
 
-    def sample(self, original: Callable[..., Tensor], runner: Any, logits_output: Any, forward_batch: Any) -> Tensor:
-        """AROUND ModelRunner.sample."""
+    def sample(self, original: Any, runner: Any, logits_output: Any, forward_batch: Any, *args: Any, **kw: Any) -> Any:
+        """AROUND the sampling of a batch: tokens [B]."""
         if not self._runtime.owns(runner) or not metadata_of(forward_batch).active:
-            return original(runner, logits_output, forward_batch)
-        slots: Tensor = forward_batch.req_pool_indices[: logits_output.next_token_logits.shape[0]]
+            return original(runner, logits_output, forward_batch, *args, **kw)
+        slots, rows = host.slots(forward_batch), len(host.logits(logits_output))
+        if len(slots) != rows:  # a graph has more
+            slots = slots[:rows]
         self._slots, self._pending = slots, None
         try:
-            token = original(runner, logits_output, forward_batch)
+            token = original(runner, logits_output, forward_batch, *args, **kw)
         finally:
             self._slots = None
         if self._pending is not None:
-            self._store(self._pending, slots, token, logits_output, forward_batch)
+            position = host.next_positions(forward_batch)
+            position = position if len(position) == rows else position[:rows]
+            packed = self._runtime.slots.store(slots, self._pending, token, position, bool(self._runtime.may_stop))
+            host.send_to_host(logits_output, DeviceTelemetry(packed, self._runtime.metrics))
         return token
 
-    def logits_final(self, result: Any, sampler: Any, logits: Tensor, sampling_info: Any) -> None:
-        """AFTER Sampler._preprocess_logits: penalties, bias, grammar and custom processors are in.
+    def logits_final(self, result: Any, sampler: Any, logits: Any, sampling_info: Any, *args: Any, **kw: Any) -> None:
+        """AFTER the preparation of logits [B,V]: penalties, bias, grammar and custom processors are in.
 
         It may run again on other logits, and where nothing is sampled: only the first run of a sample counts.
         """
         if self._slots is None:
             return
         slots, self._slots = self._slots, None
-        self._pending = self._runtime.slots.compute(slots, logits, sampling_info.temperatures.view(-1))
-
-    def _store(self, pending: Any, slots: Tensor, token: Tensor, logits_output: Any, forward_batch: Any) -> None:
-        from sglang.srt.managers.auxiliary_output import append_auxiliary_output
-
-        position = forward_batch.seq_lens[: len(slots)]
-        rows = self._runtime.slots.store(slots, pending, token, position, bool(self._runtime.may_stop))
-        logits_output.auxiliary_device_output = append_auxiliary_output(
-            logits_output.auxiliary_device_output, DeviceRecords(rows, self._runtime.metrics)
-        )
+        self._pending = self._runtime.slots.compute(slots, logits, host.temperatures(sampling_info))

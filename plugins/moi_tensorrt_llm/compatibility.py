@@ -2,54 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
+from moi_serving.compatibility import GONE, Conflict, above_one, conflicts, given
 
-class Rule(NamedTuple):
-    """A setting, by dotted name; `holds` says whether its value is safe."""
+_RANKS = "logits and embeddings live on different ranks"
 
-    setting: str
-    holds: Callable[[Any], bool]
-    remedy: str
-    why: str
-
-
-def _absent(value: Any) -> bool:
-    return value is None
-
-
-def _off(value: Any) -> bool:
-    return not value
-
-
-def _one(value: Any) -> bool:
-    return value in (None, 1)
-
-
-# Of tensorrt_llm.llmapi.TorchLlmArgs, i.e. the options of LLM(...) and of trtllm-serve's --config file.
+# Each row names the setting that is safe. These are of tensorrt_llm.llmapi.TorchLlmArgs,
+# i.e. the options of LLM(...) and of trtllm-serve's --config file.
 ARGUMENTS = (
-    Rule("cuda_graph_config", _absent, "cuda_graph_config=None", "replayed graphs skip the Python forward"),
-    Rule("torch_compile_config", _absent, "torch_compile_config=None", "the compiled forward is traced without rows"),
-    Rule("kv_cache_config.enable_block_reuse", _off, "enable_block_reuse=False", "blocks are keyed by token ids"),
-    Rule("speculative_config", _absent, "speculative_config=None", "drafts have no mixtures"),
-    Rule("max_beam_width", _one, "max_beam_width=1", "beams share a request id"),
-    Rule("pipeline_parallel_size", _one, "pipeline_parallel_size=1", "logits and embeddings live on different ranks"),
-    Rule("enable_attention_dp", _off, "enable_attention_dp=False", "requests move between ranks"),
-    Rule("cache_transceiver_config", _absent, "cache_transceiver_config=None", "disaggregation moves requests"),
+    Conflict("cuda_graph_config=None", "cuda_graph_config", given, "replayed graphs skip the Python forward"),
+    Conflict("torch_compile_config=None", "torch_compile_config", given, "the compiled forward is traced without rows"),
+    Conflict("enable_block_reuse=False", "kv_cache_config.enable_block_reuse", bool, "blocks are keyed by token ids"),
+    Conflict("speculative_config=None", "speculative_config", given, "drafts have no mixtures"),
+    Conflict("max_beam_width=1", "max_beam_width", above_one, "beams share a request id"),
+    Conflict("pipeline_parallel_size=1", "pipeline_parallel_size", above_one, _RANKS),
+    Conflict("enable_attention_dp=False", "enable_attention_dp", bool, "requests move between ranks"),
+    Conflict("cache_transceiver_config=None", "cache_transceiver_config", given, "disaggregation moves requests"),
 )
 
 # Of the ModelConfig a worker builds its model from: what the model class can see by itself.
 MODEL = (
-    Rule("spec_config", _absent, "speculative_config=None", "drafts have no mixtures"),
-    Rule("mapping.pp_size", _one, "pipeline_parallel_size=1", "logits and embeddings live on different ranks"),
-    Rule("mapping.enable_attention_dp", _off, "enable_attention_dp=False", "requests move between ranks"),
+    Conflict("speculative_config=None", "spec_config", given, "drafts have no mixtures"),
+    Conflict("pipeline_parallel_size=1", "mapping.pp_size", above_one, _RANKS),
+    Conflict("enable_attention_dp=False", "mapping.enable_attention_dp", bool, "requests move between ranks"),
 )
 
 # Of the AttentionMetadata of a step: what only running shows.
 STEP = (
-    Rule("is_cuda_graph", _off, "cuda_graph_config=None", "replayed graphs skip the Python forward"),
-    Rule("kv_cache_manager.enable_block_reuse", _off, "enable_block_reuse=False", "blocks are keyed by token ids"),
+    Conflict("cuda_graph_config=None", "is_cuda_graph", bool, "replayed graphs skip the Python forward"),
+    Conflict("enable_block_reuse=False", "kv_cache_manager.enable_block_reuse", bool, "blocks are keyed by token ids"),
 )
 
 
@@ -59,28 +41,21 @@ def refuse_arguments(arguments: Any) -> None:
 
 
 def refuse_model(model_config: Any) -> None:
+    """ValueError for what a worker's ModelConfig shows."""
     _refuse(model_config, MODEL)
 
 
 def refuse_step(attn_metadata: Any) -> None:
+    """ValueError for what a step's AttentionMetadata shows."""
     _refuse(attn_metadata, STEP)
 
 
-def _refuse(settings: Any, rules: tuple[Rule, ...]) -> None:
-    problems = list(_problems(settings, rules))
+def _refuse(settings: Any, table: tuple[Conflict, ...]) -> None:
+    """What is not given counts as None."""
+    problems = [
+        f"{row.field}={value!r} ({row.reason}), set {row.flag}"
+        for row, value in conflicts(table, settings)
+        if value is not GONE or row.present(None)
+    ]
     if problems:
         raise ValueError("MoI cannot work with these TensorRT-LLM settings: " + "; ".join(problems))
-
-
-def _problems(settings: Any, rules: tuple[Rule, ...]) -> Iterator[str]:
-    for rule in rules:
-        value = _read(settings, rule.setting)
-        if not rule.holds(value):
-            yield f"{rule.setting}={value!r} ({rule.why}), set {rule.remedy}"
-
-
-def _read(settings: Any, name: str) -> Any:
-    """A dotted setting; None where it, or what holds it, is absent."""
-    for part in name.split("."):
-        settings = settings.get(part) if isinstance(settings, dict) else getattr(settings, part, None)
-    return settings

@@ -32,9 +32,9 @@ class Slots:
         self._moi = moi
 
     def compute(self, slots: Tensor, logits: Tensor, temperature: Tensor) -> Any:
-        """The pending mixtures of logits float32 [B,V] and temperature [B] of the requests in `slots` int64 [B]."""
+        """Pending mixtures of logits float32 [B,V], temperature [B] or [B,1], of the requests in `slots` int64 [B]."""
         policy, parameters = (each.index_select(0, slots) for each in (self.tables.policy, self.tables.parameters))
-        return PendingMixture.compute(logits, RowParams(policy, parameters, temperature), self._moi, slots)
+        return PendingMixture.compute(logits, RowParams(policy, parameters, temperature.view(-1)), self._moi, slots)
 
     def store(self, slots: Tensor, pending: Any, token: Tensor, position: Tensor, may_stop: bool) -> Tensor:
         """Rows int32 [B,W] of the completed mixtures, which are also written to `tables.mixtures`.

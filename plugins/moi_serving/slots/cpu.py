@@ -20,7 +20,23 @@ from moi_serving.slots.base import Slots
 from moi_serving.slots.tables import Tables
 
 
+class Arrays:
+    """Arrays on the memory of tensors, the last of each use: most tensors of a batch stay for many steps."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[Tensor, int, Any]] = {}
+
+    def of(self, use: str, tensor: Tensor) -> Any:
+        """The array of a tensor, which may have been given other memory since."""
+        last = self._last.get(use)
+        if last is None or last[0] is not tensor or last[1] != tensor.data_ptr():
+            last = self._last[use] = tensor, tensor.data_ptr(), tensor.detach().numpy()
+        return last[2]
+
+
 class CPUSlots(Slots):
+    """The same in compiled loops."""
+
     def __init__(self, tables: Tables, moi: MoIConfig, mixer: Mixer) -> None:
         super().__init__(tables, moi, mixer)
         self._bits = tables.mixtures.numpy()
@@ -28,30 +44,38 @@ class CPUSlots(Slots):
         self._marks = tuple(table.numpy() for table in marks)
         self._policy, self._parameters = tables.policy.numpy(), tables.parameters.numpy()
         self._floats = self._bits.view(np.float32)
+        self._arrays = Arrays()
 
     def compute(self, slots: Tensor, logits: Tensor, temperature: Tensor) -> Any:
-        moi, bits = self._moi, np.empty((len(slots), self._bits.shape[1]), np.int32)
+        """As `Slots.compute`."""
+        moi, bits, at = (
+            self._moi,
+            np.empty((len(slots), self._bits.shape[1]), np.int32),
+            self._arrays.of("slots", slots),
+        )
         policies = numba_kernels.compute(
-            *(array_of(logits.float()).view(np.int32), temperature.numpy(), slots.numpy()),
+            *(array_of(logits.float()).view(np.int32), self._arrays.of("temperature", temperature).reshape(-1), at),
             *(self._policy, self._parameters, *variant(logits.shape[1], moi.top_k, moi.entropy, moi.prior)),
             *(bits, bits.view(np.float32)),
         )
         return policies, bits
 
     def store(self, slots: Tensor, pending: Any, token: Tensor, position: Tensor, may_stop: bool) -> Tensor:
+        """As `Slots.store`."""
         policies, bits = pending
         numba_kernels.store(
-            *(slots.numpy(), policies, token.numpy(), position.numpy()),
+            *(self._arrays.of("slots", slots), policies, token.numpy(), position.numpy()),
             *(may_stop, *self._marks, self._policy, bits, self._bits),
         )
         return torch.from_numpy(bits)
 
     def apply(self, x: Tensor, slots: Tensor, token: Tensor, position: Tensor) -> Tensor:
+        """As `Slots.apply`, in the memory of x where the table is plain."""
         mixer = self.mixer
         if not isinstance(mixer, TableMixer) or x.dtype != torch.float32 or not x.is_contiguous():
             return super().apply(x, slots, token, position)
         numba_kernels.apply(
-            *(self._bits, self._floats, slots.numpy(), token.numpy(), position.numpy()),
-            *(mixer.table.detach().numpy(), mixer.start, mixer.end, x.numpy()),
+            *(self._bits, self._floats, self._arrays.of("slots", slots), token.numpy(), position.numpy()),
+            *(self._arrays.of("table", mixer.table), mixer.start, mixer.end, x.numpy()),
         )
         return x

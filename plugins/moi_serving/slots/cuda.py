@@ -12,7 +12,10 @@ from moi_serving.slots.base import Slots
 
 
 class GPUSlots(Slots):
+    """The same with a kernel that stores."""
+
     def store(self, slots: Tensor, pending: Any, token: Tensor, position: Tensor, may_stop: bool) -> Tensor:
+        """As `Slots.store`."""
         from moi_serving.slots.store_kernel import kernel
 
         tables, (ids, weights, entropy) = self.tables, pending.mixture

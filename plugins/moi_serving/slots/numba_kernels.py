@@ -1,11 +1,10 @@
+# mypy: disable-error-code="no-untyped-def"
 """Loops of `moi_serving.slots.cpu` that Numba compiles: one call where numpy takes ten. Importing it needs Numba.
 
 `bits` and `floats` are the same rows [n,W] as int32 and as float32. Dims as in `moi_serving.slots.base`.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from moi.kernels.numba_kernels import compiled_mix
 from moi.kernels.numba_loops import compiled, embed
@@ -16,50 +15,16 @@ _size = compiled(component_count)
 
 
 @compiled
-def compute(
-    logits: Any,
-    temperature: Any,
-    slots: Any,
-    policy: Any,
-    parameters: Any,
-    over_vocab: bool,
-    sampling: bool,
-    inverse_log: Any,
-    bits: Any,
-    floats: Any,
-) -> Any:
+def compute(logits, temperature, slots, policy, parameters, over_vocab, sampling, inverse_log, bits, floats):
     """Mixtures of logits [B,V], as bits, into rows [B,W]; the policies of the rows [B]."""
-    size, policies = _size(bits.shape[1]), policy[slots]
-    _mix(
-        logits,
-        slots,
-        policies,
-        parameters[slots],
-        temperature,
-        over_vocab,
-        sampling,
-        inverse_log,
-        bits[:, :size],
-        floats[:, size : 2 * size],
-        floats[:, ENTROPY],
-    )
+    size, policies, own = _size(bits.shape[1]), policy[slots], parameters[slots]
+    ids, weights, h = bits[:, :size], floats[:, size : 2 * size], floats[:, ENTROPY]
+    _mix(logits, slots, policies, own, temperature, over_vocab, sampling, inverse_log, ids, weights, h)
     return policies
 
 
 @compiled
-def store(
-    slots: Any,
-    policies: Any,
-    token: Any,
-    position: Any,
-    may_stop: bool,
-    stop_token: Any,
-    resume_token: Any,
-    resume_policy: Any,
-    policy: Any,
-    bits: Any,
-    mixtures: Any,
-) -> None:
+def store(slots, policies, token, position, may_stop, stop_token, resume_token, resume_policy, policy, bits, mixtures):
     """Completes the rows [B,W] and copies them into the table [R,W]."""
     for b in range(len(slots)):
         slot, plain = slots[b], policies[b] == 0
@@ -73,9 +38,7 @@ def store(
 
 
 @compiled
-def apply(
-    mixtures: Any, floats: Any, slots: Any, token: Any, position: Any, table: Any, start: Any, end: Any, x: Any
-) -> None:
+def apply(mixtures, floats, slots, token, position, table, start, end, x):
     """Rows of x [B,D] whose mixture is due become that of a float32 table [.,D], which holds the ids start..end-1."""
     size = _size(mixtures.shape[1])
     for b in range(len(slots)):

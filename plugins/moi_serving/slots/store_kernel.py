@@ -32,6 +32,7 @@ def kernel(
     PAD: tl.constexpr,
     MAY_STOP: tl.constexpr,
 ):
+    """Complete one row and store it: in rows, and in the table under its slot."""
     row = tl.program_id(0)
     slot = tl.load(slots_ptr + row).to(tl.int64)
     token = tl.load(token_ptr + row).to(tl.int32)

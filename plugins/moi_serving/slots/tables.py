@@ -80,5 +80,6 @@ class Tables:
 
     @property
     def bytes_per_slot(self) -> int:
+        """On the device, of one request."""
         each = [getattr(self, field.name) for field in fields(self)]
         return sum(table.stride(0) * table.element_size() for table in each)

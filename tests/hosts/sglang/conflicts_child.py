@@ -79,11 +79,11 @@ WITHOUT = {
 
 def told(job: tuple[str, str, str]) -> list[str]:
     """Every reason not to start on this model with this line of this row."""
-    from sglang.srt.arg_groups.overrides import model_config_of, resolving_view
     from sglang.srt.server_args import prepare_server_args
 
     from moi_sglang import flags
     from moi_sglang.compatibility import refusals
+    from moi_sglang.host.server import resolved, served_model
 
     model, row, line = job
     if row in WITHOUT:
@@ -96,7 +96,7 @@ def told(job: tuple[str, str, str]) -> list[str]:
     args = prepare_server_args(["--model-path", model, *CPU, *words[len(variables) :]])
     args.resolve_once()
     settings: Any = flags.settings_of(args)
-    return list(refusals(resolving_view(args), settings, model_config_of(args)))
+    return list(refusals(resolved(args), settings, served_model(args)))
 
 
 def told_without_variables(names: list[str]) -> list[str]:

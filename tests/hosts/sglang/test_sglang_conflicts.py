@@ -17,7 +17,7 @@ from moi_sglang.compatibility_table import CONFLICTS, VARIABLES
 
 CHILD = Path(__file__).parent / "conflicts_child.py"
 DOCS = Path(__file__).parents[3] / "docs" / "sglang.md"
-REASONS = {conflict.flag: conflict.reason for conflict in CONFLICTS} | {each.name: each.reason for each in VARIABLES}
+REASONS = {conflict.flag: conflict.reason for conflict in CONFLICTS} | VARIABLES
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_field_that_is_gone_stops_the_start(gone: Any) -> None:
 
 def test_a_variable_that_is_gone_stops_the_start(child: Any) -> None:
     said = "cannot be checked: the environment of this SGLang has no such variable"
-    assert child["gone"] == [f"{variable.name} {said}" for variable in VARIABLES]
+    assert child["gone"] == [f"{name} {said}" for name in VARIABLES]
 
 
 def test_the_documentation_has_the_same_table() -> None:

@@ -16,16 +16,18 @@ import torch
 from moi import MoIConfig
 from moi_serving.embedding import find_embedding
 from moi_serving.settings import RequestSettings, ServerSettings, request_settings
-from moi_sglang import contract, flags, hooks
+from moi_sglang import flags, hooks
 from moi_sglang.compatibility import unsuitable, untested
+from moi_sglang.host.requests import input_beside_tokens
+from moi_sglang.host.server import ServedModel
 from moi_sglang.requests import _check_inputs
 
 CHILD = Path(__file__).parent / "hooks_child.py"
 
 
-def model(**changes: Any) -> SimpleNamespace:
+def model(vocab_size: int = 258, generates: bool = True, **changes: Any) -> ServedModel:
     text = SimpleNamespace(model_type="qwen2", **changes)
-    return SimpleNamespace(hf_config=text, hf_text_config=text, vocab_size=258, is_generation=True)
+    return ServedModel("qwen2", (text, text), vocab_size, generates)
 
 
 @pytest.mark.parametrize(
@@ -54,16 +56,12 @@ def test_an_untested_version_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_more_candidates_than_the_vocabulary_has_ids() -> None:
-    small = model()
-    small.vocab_size = 10
-    (told,) = unsuitable(small, ServerSettings())
+    (told,) = unsuitable(model(vocab_size=10), ServerSettings())
     assert told == "--moi-top-k 20 is not allowed; the model's vocabulary has 10 ids"
 
 
 def test_a_model_that_does_not_generate() -> None:
-    embeds = model()
-    embeds.is_generation = False
-    assert list(unsuitable(embeds, ServerSettings())) == [
+    assert list(unsuitable(model(generates=False), ServerSettings())) == [
         "--model-path does not go with --enable-moi: the model does not generate"
     ]
 
@@ -97,15 +95,15 @@ def test_inputs_that_are_no_tokens(name: str) -> None:
     request = SimpleNamespace(**{**given, name: [[0.0]]})
     scheduler = SimpleNamespace(enable_session_radix_cache=False)
     with pytest.raises(ValueError, match=f"{name} does not go with mixing"):
-        _check_inputs(RequestSettings(MoIConfig()), request, scheduler)
-    _check_inputs(RequestSettings(MoIConfig("token")), request, scheduler)
+        _check_inputs(RequestSettings(MoIConfig()), input_beside_tokens(request, scheduler))
+    _check_inputs(RequestSettings(MoIConfig("token")), input_beside_tokens(request, scheduler))
 
 
 def test_flags_win_over_the_environment_which_wins_over_the_preset() -> None:
     environ = {"MOI_ENABLE": "1", "MOI_PRESET": "paper", "MOI_BETA": "0.5", "MOI_UNTIL": "7"}
     assert flags.server_settings({}, {}) is None
     settings = flags.server_settings({"moi_beta": 2.0}, environ)
-    assert settings == ServerSettings(MoIConfig.preset("paper", beta=2.0), until=7)
+    assert settings == ServerSettings(MoIConfig.preset("paper", beta=2.0), mix_until=7)
     with pytest.raises(ValueError, match="MOI_BETA='x' is not allowed"):
         flags.server_settings({"enable_moi": True}, {"MOI_BETA": "x"})
 
@@ -154,12 +152,6 @@ def test_a_sweep_over_beta_on_a_server_of_another_policy_is_refused_and_not_run_
         request_settings({"moi": {"beta": 3}}, server)
 
 
-def test_every_hook_is_in_the_contract() -> None:
-    every = [*hooks.load_hooks(), *hooks.frontend_hooks(ServerSettings(), hooks.Metrics())]
-    every += hooks.scheduler_hooks(ServerSettings())
-    assert sorted(hook.target for hook in every) == sorted(contract.TARGETS)
-
-
 @pytest.fixture(scope="module")
 def child(sglang_env: Any, qwen2: Path) -> Any:
     done = subprocess.run(
@@ -170,7 +162,7 @@ def child(sglang_env: Any, qwen2: Path) -> Any:
 
 
 def test_without_the_flag_only_flags_are_hooked(child: Any) -> None:
-    assert child["loaded"] == sorted(f"sglang.srt.{hook.target}" for hook in hooks.load_hooks())
+    assert child["loaded"] == sorted(hook.target for hook in hooks.load_hooks())
     assert len(child["enabled"]) > len(child["loaded"])
 
 

@@ -75,11 +75,11 @@ def _no_module(host: dict[str, ModuleType]) -> None:
 @pytest.mark.parametrize(
     ("drift", "message"),
     [
-        (_renamed_parameter, r"LogitsProcessor.__call__ takes \(request, logits.*not \(req_id, logits"),
-        (_no_embeds, "DecoderModelForCausalLM.forward takes"),
+        (_renamed_parameter, r"LogitsProcessor.__call__ no longer takes req_id: it takes \(request, logits"),
+        (_no_embeds, "DecoderModelForCausalLM.forward no longer takes inputs_embeds: it takes"),
         (_no_request_ids, "AttentionMetadata has no request_ids, kv_cache_manager"),
-        (_no_registry, "register_auto_model does not exist"),
-        (_no_module, "modeling_qwen3:Qwen3ForCausalLM.__init__ does not exist"),
+        (_no_registry, r"register_auto_model is missing: .*\(replaces a model class by name\)"),
+        (_no_module, "modeling_qwen3:Qwen3ForCausalLM.__init__ is missing"),
     ],
 )
 def test_drift_is_found_and_refused(host: dict[str, ModuleType], drift: Any, message: str) -> None:

@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from moi.rows import parameter_count
 from moi_serving.metrics import Metrics
 from moi_serving.row_layout import NOT_DUE, ids_of, position_of, weights_of
 from moi_serving.settings import ServerSettings
+from moi_serving.slots.tables import SlotSettings
 from moi_sglang.batch_metadata import UNKNOWN, BatchMetadata, attach
 from moi_sglang.batches import Batches
 from moi_sglang.compatibility import refuse_embedding_lora
 from moi_sglang.embedding import Embedding
+from moi_sglang.host.model import adapted_modules
 from moi_sglang.prefix_cache import PrefixCache
 from moi_sglang.requests import RequestInitialisation
 from moi_sglang.runtime import Runtime
@@ -59,7 +62,8 @@ def decode_batch(slots: Tensor, positions: Tensor) -> SimpleNamespace:
 @torch.inference_mode()
 def test_a_table_that_is_looked_up_takes_rows_that_were_just_configured(runtime: Runtime) -> None:
     slots = torch.tensor([4, 2])
-    runtime.slots.tables.configure(slots, torch.tensor([[0, 0, -1, -1, 0], [1, 0, -1, -1, 1]], dtype=torch.int32))
+    words = [SlotSettings(policy).words(parameter_count()) for policy in (0, 1)]
+    runtime.slots.tables.configure(slots, torch.tensor(words, dtype=torch.int32))
     table = runtime.runner.model.table
     runtime.batch, runtime.metadata = decode_batch(slots, torch.tensor([7, 8])), BatchMetadata(active=True)
     ids = torch.tensor([3, 5])
@@ -133,11 +137,11 @@ def test_a_recurrent_state_past_the_prompt_is_not_cached_as_the_prompts(
 
 
 def test_adapters_with_lora_on_the_embedding_stop_the_start() -> None:
-    refuse_embedding_lora(SimpleNamespace())
-    refuse_embedding_lora(SimpleNamespace(lora_manager=None))
-    refuse_embedding_lora(SimpleNamespace(lora_manager=SimpleNamespace(target_modules={"q_proj"})))
+    for manager in (None, SimpleNamespace(target_modules={"q_proj"})):
+        refuse_embedding_lora(adapted_modules(SimpleNamespace(lora_manager=manager)))
+    manager = SimpleNamespace(target_modules={"q_proj", "embed_tokens"})
     with pytest.raises(SystemExit, match="--lora-paths does not go with --enable-moi: an adapter has LoRA on the"):
-        refuse_embedding_lora(SimpleNamespace(lora_manager=SimpleNamespace(target_modules={"q_proj", "embed_tokens"})))
+        refuse_embedding_lora(adapted_modules(SimpleNamespace(lora_manager=manager)))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pytest
 
 from moi import MoIConfig
 from moi_serving.mixing_marks import Marks
-from moi_serving.replay import Records, RequestState
+from moi_serving.replay import RequestState
 from moi_serving.settings import RequestSettings
+from moi_serving.telemetry import TokenTelemetry
 
 WIDTH = 44
 
@@ -30,7 +31,7 @@ def test_rows_are_those_that_were_sampled_for_the_request(seed: int) -> None:
             start, end = sorted(rng.choices(range(len(kept) + 2), k=2))
             assert np.array_equal(state.rows(start, end), np.reshape(kept[start:end], (-1, WIDTH)))
     assert np.array_equal(state.rows(0, len(kept)), kept)
-    records = Records(state)[0 : len(kept)]
+    records = TokenTelemetry(state)[0 : len(kept)]
     assert len(records) == len(kept)
     assert {type(record) for record in records} == {tuple}, "orjson, which SGLang answers with, takes no named ones"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moi import MoIConfig
-from moi_serving.mixing_marks import Marks
+from moi_serving.mixing_marks import Marks, Thinking
 from moi_serving.replay import RequestState
 from moi_serving.settings import THINK_END, RequestSettings
 from moi_serving.slots.tables import NO_TOKEN
-from moi_sglang.thinking import Thinking
+from moi_sglang.host.requests import thinking_words
 
 START, END = 7, 8
 TOKENS = st.lists(st.integers(0, 9), max_size=40)
@@ -90,15 +91,17 @@ def scheduler(tokenizer: Any, think_end_ids: list[int] | None = None) -> Any:
 def test_the_marks_of_a_request(
     until: Any, words: dict[str, int], marks: Marks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moi_sglang.thinking._texts", lambda scheduler: ("<think>", "</think>"))
+    monkeypatch.setattr("moi_sglang.host.requests._serving", lambda: SimpleNamespace(reasoning_parser=None))
     settings = RequestSettings(MoIConfig(), until)
-    assert Thinking().marks(settings, scheduler(Words(**words))) == marks
-    assert Thinking().marks(RequestSettings(MoIConfig("token"), until), scheduler(None)) == Marks()
+    assert Thinking().marks(settings, lambda: thinking_words(scheduler(Words(**words)))) == marks
+    plain = RequestSettings(MoIConfig("token"), until)
+    assert Thinking().marks(plain, lambda: pytest.fail("what does not mix has no marks")) == Marks()
 
 
 def test_an_end_of_several_tokens_or_no_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moi_sglang.thinking._texts", lambda scheduler: ("<think>", "</think>"))
+    monkeypatch.setattr("moi_sglang.host.requests._serving", lambda: SimpleNamespace(reasoning_parser=None))
     settings = RequestSettings(MoIConfig(), THINK_END)
     for tokenizer, ids in ((Words(), None), (None, None), (Words(), [4, 5])):
+        words = thinking_words(scheduler(tokenizer, ids))
         with pytest.raises(ValueError, match="needs a model whose thinking ends with one token"):
-            Thinking().marks(settings, scheduler(tokenizer, ids))
+            Thinking().marks(settings, partial(lambda each: each, words))

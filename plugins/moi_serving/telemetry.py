@@ -1,0 +1,58 @@
+"""What a response says of a request: numbers of each generated token, and their summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from moi_serving.replay import RequestState
+from moi_serving.row_layout import entropy_of, interventions, is_due
+
+# One generated token, as it travels to the tokenizer process: entropy, intervention, whether its mixture is what is fed
+# back, and how many were replayed so far. A plain tuple, since a worker without plugins writes it into its JSON.
+TokenRecord = tuple[float, float, bool, int]
+
+
+class TokenTelemetry:
+    """The TokenRecords of a request as SGLang's output streamer reads them: by slices, made when they are asked for."""
+
+    def __init__(self, state: RequestState) -> None:
+        self._state = state
+
+    def __getitem__(self, tokens: slice) -> list[TokenRecord]:
+        rows = self._state.rows(tokens.start or 0, tokens.stop)
+        if not len(rows):
+            return []
+        columns = entropy_of(rows).tolist(), interventions(rows).tolist(), is_due(rows).tolist()
+        return [(*values, self._state.replayed) for values in zip(*columns, strict=True)]
+
+
+class Summary:
+    """Running numbers of one request, where its response is made."""
+
+    def __init__(self, per_token: bool) -> None:
+        self._entropy = self._intervention = 0.0
+        self._count = self._due = self._replayed = 0
+        self._last_due = False
+        self._lists: dict[str, list[float]] | None = {"entropy": [], "intervention": []} if per_token else None
+
+    def add(self, records: Iterable[TokenRecord]) -> None:
+        """Of tokens that were generated since."""
+        for entropy, intervention, due, replayed in records:
+            self._count += 1
+            self._entropy += entropy
+            self._intervention += intervention
+            self._due += due
+            self._last_due, self._replayed = due, replayed
+            if self._lists is not None:
+                self._lists["entropy"].append(entropy)
+                self._lists["intervention"].append(intervention)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The last token has not been fed back, so its mixture does not count as mixed."""
+        return {
+            "mean_entropy": self._entropy / self._count,
+            "mean_intervention": self._intervention / self._count,
+            "mixed_tokens": self._due - self._last_due,
+            "replayed_tokens": self._replayed,
+        } | {key: list(values) for key, values in (self._lists or {}).items()}
