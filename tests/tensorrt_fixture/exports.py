@@ -1,8 +1,9 @@
-"""Exports that several TensorRT test modules share, and the exported graph as a `Step` on the CPU."""
+"""Exports that several TensorRT test modules share, and the exported graph as a `Runner` on the CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -43,6 +44,9 @@ class RuntimeStep:
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
         self.runs: list[tuple[bool, tuple[int, ...]]] = []
+
+    def bind(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], prefill: bool) -> Callable[[], None]:
+        return partial(self.run, inputs, outputs, prefill)
 
     def run(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], prefill: bool) -> None:
         self.runs.append((prefill, tuple(inputs["mix_ids"].shape)))
