@@ -39,10 +39,12 @@ class GraphEngine(RowEngine):
         self.manifest, self.runner, self.batch_size = manifest, runner, batch_size
         self.limits = Limits(manifest.vocab, manifest.positions, frozenset(manifest.eos))
 
-    def _check(self, row: Row) -> None:
+    def check(self, row: Row) -> None:
+        """See `RowEngine`; K, entropy and prior must be the graph's."""
         check_settings(row.moi, self.manifest, self.graph)
 
-    def _decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+    def decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+        """See `RowEngine`: steps of the graph until all rows are finished."""
         settings = _settings(rows, self.manifest.policies)
         batch = GraphBatch(self.runner, self.manifest, [row.prompt for row in rows], settings)
         while True:

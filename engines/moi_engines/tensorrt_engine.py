@@ -50,8 +50,9 @@ class TensorRTEngine(GraphEngine):
         step = EngineStep(self.runtime, engine, folder, cuda_graphs)
         return step, step.sidecar.profile
 
-    def _check(self, row: Row) -> None:
-        super()._check(row)
+    def check(self, row: Row) -> None:
+        """See `RowEngine`; a prompt must fit what the engine was compiled for."""
+        super().check(row)
         if len(row.prompt) > self.profile.max_prompt:
             raise ValueError(
                 f"prompt {row.index} has {len(row.prompt)} tokens; the engine was compiled for "
