@@ -12,12 +12,19 @@ from moi_engines.request import Limits, Row, collect, prepare
 
 
 class RowEngine(ABC):
-    """An `Engine` made of `_decode_batch`. Subclasses set tokenizer, limits and batch_size."""
+    """An `Engine` made of `decode_batch`. Subclasses set tokenizer, limits and batch_size.
+
+    batch_size   most rows that `decode_batch` is handed
+    mixing       False: rows of policy token alone are taken
+    takes_noise  False: random numbers are drawn by the runtime, and `noise` raises ValueError
+    """
 
     name: str
     tokenizer: Any
     limits: Limits
     batch_size: int
+    mixing: bool = True
+    takes_noise: bool = True
 
     def generate(
         self,
@@ -48,6 +55,15 @@ class RowEngine(ABC):
     def close(self) -> None:  # noqa: B027  (most engines hold nothing that outlives them)
         """Give back what the engine holds outside this object."""
 
+    def check(self, row: Row) -> None:
+        """ValueError for a row that this engine cannot decode."""
+        if not self.mixing and row.moi.policy != "token":
+            raise ValueError(f"policy={row.moi.policy!r} is not allowed; this engine decodes plainly: use 'token'")
+
+    @abstractmethod
+    def decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+        """Tokens of these rows, which were checked, until each has its finish_reason."""
+
     def _prepare(
         self,
         prompts: Sequence[Prompt],
@@ -55,21 +71,16 @@ class RowEngine(ABC):
         moi: MoIConfig | Sequence[MoIConfig],
         noise: Sequence[Sequence[float]] | None,
     ) -> list[Row]:
+        if noise is not None and not self.takes_noise:
+            raise ValueError(f"noise is not allowed; the engine {self.name} draws its own random numbers")
         rows = prepare(prompts, sampling, moi, noise, self.tokenizer, self.limits)
         for row in rows:
-            self._check(row)
+            self.check(row)
         return rows
-
-    def _check(self, row: Row) -> None:  # noqa: B027  (most engines take any row)
-        """ValueError for a row that this engine cannot decode."""
 
     def _decode(self, rows: list[Row]) -> Iterator[TokenEvent]:
         for start in range(0, len(rows), self.batch_size):
-            yield from self._decode_batch(rows[start : start + self.batch_size])
-
-    @abstractmethod
-    def _decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
-        """Tokens of these rows until each has its finish_reason."""
+            yield from self.decode_batch(rows[start : start + self.batch_size])
 
 
 def _told(events: Iterator[TokenEvent], rows: list[Row], progress: Progress | None) -> Iterator[TokenEvent]:

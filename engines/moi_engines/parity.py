@@ -18,7 +18,7 @@ from itertools import takewhile
 
 from moi import MoIConfig
 from moi_engines.parity_margin import Choices
-from moi_engines.parity_reference import Reference, Step
+from moi_engines.parity_reference import Mixes, Reference, Step
 from moi_engines.protocol import FinishReason, Generation, Prompt, SamplingParams
 
 
@@ -59,6 +59,7 @@ class Cases:
 
     noise       [row][step] in [0,1) that replaces the seeds, or None
     own_noise   the backend draws random numbers of its own: of a sampled token only the filters can be judged
+    mixes       (row, step) -> whether the row may feed a mixture after the token of that step; None: always
     """
 
     prompts: Sequence[Prompt]
@@ -66,6 +67,7 @@ class Cases:
     moi: Sequence[MoIConfig]
     noise: Sequence[Sequence[float]] | None = None
     own_noise: bool = False
+    mixes: Mixes | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def judge(
     known = [list(takewhile(lambda token: 0 <= token < vocab, output.token_ids)) for output in outputs]
     ends: list[tuple[int, FinishReason | None]] = [(0, None)] * len(outputs)
     rows = (cases.prompts, cases.sampling, cases.moi, known)
-    for step in reference.follow(*rows, rounding=tolerance.rounding, noise=cases.noise):
+    for step in reference.follow(*rows, rounding=tolerance.rounding, noise=cases.noise, mixes=cases.mixes):
         row, at = step.event.row, ends[step.event.row][0]
         if step.drift <= tolerance.margin / 2:
             parity.judged += 1

@@ -7,7 +7,7 @@ rounding alone decides what a backend generates: nothing can be said of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,15 +15,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from moi import MoIConfig
+from moi import Mixture, MoIConfig, policy_code
+from moi_engines.checkpoint import Checkpoint, load_checkpoint
 from moi_engines.parity_types import round_to_int4
 from moi_engines.protocol import Prompt, SamplingParams, TokenEvent
-from moi_engines.request import Row
-from moi_engines.torch_engine import TorchEngine
+from moi_engines.request import Row, prepare
+from moi_engines.torch_loop import Settings, TorchLoop
 
 # 2.4 GB in float64. Larger models are followed in float32, whose own rounding the tolerances hold, too.
 FLOAT64_PARAMETERS = 300_000_000
 _BATCH = 32  # rows and their twins
+Mixes = Callable[[int, int], bool]  # (row, step) -> whether the row may feed a mixture after the token of that step
 
 
 class Step(NamedTuple):
@@ -38,7 +40,7 @@ class Step(NamedTuple):
     drift: float
 
 
-class Reference(TorchEngine):
+class Reference:
     """Decodes along given tokens, in float64 up to FLOAT64_PARAMETERS parameters and in float32 beyond.
 
     weights  "float32", "float16", "bfloat16" or "int4", what the weights are rounded to first: those of the
@@ -46,13 +48,13 @@ class Reference(TorchEngine):
 
     It stays on the CPU, beside whatever a backend keeps on a GPU. The op's own arithmetic is float32 by
     definition, and so is what transformers computes in float32 whatever the model's type (norms, rotary angles).
+    Raises what `load_checkpoint` does.
     """
 
-    name = "torch, teacher-forced"
-
     def __init__(self, model: str | Path, *, weights: str = "float32") -> None:
-        dtype = "float32" if weights == "int4" else weights
-        super().__init__(model, device="cpu", dtype=dtype, batch_size=_BATCH, implementation="reference")
+        dtype = torch.float32 if weights == "int4" else getattr(torch, weights)
+        self.checkpoint = load_checkpoint(model, torch.device("cpu"), dtype)
+        self.limits = self.checkpoint.limits
         decoder = self.checkpoint.model
         if weights == "int4":
             round_to_int4(decoder, self.checkpoint.table)
@@ -68,44 +70,75 @@ class Reference(TorchEngine):
         *,
         rounding: float,
         noise: Sequence[Sequence[float]] | None = None,
+        mixes: Mixes | None = None,
     ) -> Iterator[Step]:
         """Steps of all rows, interleaved: row i takes tokens[i] until they or the request end.
 
         The event of a row's last step has a finish_reason if the request ends there. Tokens are ids of the
-        vocabulary; `rounding` is the relative error of each input of the twins.
+        vocabulary; `rounding` is the relative error of each input of the twins. `mixes` says where rows are fed
+        their tokens alone, for hosts that stop mixing in the midst of a text; None: nowhere.
         """
         given_noise = None if noise is None else _twice(noise)
-        rows = self._prepare(_twice(prompts), _twice(sampling), _twice(moi), given_noise)
-        self._tokens, self._position = _twice(tokens), [0] * len(rows)
-        self._rounding, self._random = rounding, torch.Generator(self.device).manual_seed(0)
+        requests = _twice(prompts), _twice(sampling), _twice(moi), given_noise
+        rows = prepare(*requests, self.checkpoint.tokenizer, self.limits)
+        loop = _GivenTokens(self.checkpoint, _twice(tokens), rounding, mixes)
         drift = [0.0] * len(prompts)
-        for event in self._decode(rows):
-            row, twin = divmod(event.row, 2)
-            if not twin:
-                logits, other, u = self._seen[row]
-                drift[row] = max(drift[row], _distance(logits, other))
-                yield Step(replace(event, row=row), logits, u, drift[row])
+        for start in range(0, len(rows), _BATCH):
+            for event in loop.decode(rows[start : start + _BATCH]):
+                row, twin = divmod(event.row, 2)
+                if not twin:
+                    logits, other, u = loop.seen[row]
+                    drift[row] = max(drift[row], _distance(logits, other))
+                    yield Step(replace(event, row=row), logits, u, drift[row])
 
-    def _sample(self, logits: Tensor, rows: list[Row], settings: Any) -> Tensor:
+
+class _GivenTokens(TorchLoop):
+    """Takes given tokens instead of sampling; odd rows are twins, whose inputs are off by `rounding`.
+
+    seen  row -> what its last step saw: its logits [V], its twin's, and its noise
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, tokens: Sequence[Sequence[int]], rounding: float, mixes: Mixes | None
+    ) -> None:
+        super().__init__(checkpoint, implementation="reference")
+        self.seen: dict[int, tuple[Tensor, Tensor, float]] = {}
+        self._tokens, self._taken, self._mixes = tokens, [0] * len(tokens), mixes
+        self._rounding, self._random = rounding, torch.Generator(self.device).manual_seed(0)
+
+    def sample(self, logits: Tensor, rows: list[Row], settings: Settings) -> Tensor:
         """The given tokens; a row that has none left is over."""
         noise = [next(row.noise, 0.0) for row in rows]
-        self._seen = {row.index // 2: (logits[i], logits[i + 1], noise[i]) for i, row in enumerate(rows) if not i % 2}
+        self.seen = {row.index // 2: (logits[i], logits[i + 1], noise[i]) for i, row in enumerate(rows) if not i % 2}
         chosen = []
         for row in rows:
-            given, at = self._tokens[row.index], self._position[row.index]
-            self._position[row.index] += 1
+            given, at = self._tokens[row.index], self._taken[row.index]
+            self._taken[row.index] += 1
             if at >= len(given) and row.finish_reason is None:
                 row.finish_reason = "length"  # no event follows: the caller sees that none had a reason
             chosen.append(given[at] if at < len(given) else 0)
         return torch.tensor(chosen, device=self.device)
 
-    def _scaled(self, x: Tensor) -> Tensor:
+    def mix(self, logits: Tensor, token: Tensor, rows: list[Row], settings: Settings) -> Mixture:
+        """Policy "token" where rows do not mix."""
+        if self._mixes is not None:
+            mixing = torch.tensor([self._mixes_now(row, self._mixes) for row in rows], device=self.device)
+            policy = torch.where(mixing, settings.moi.policy, policy_code("token"))
+            settings = settings._replace(moi=settings.moi._replace(policy=policy))
+        return super().mix(logits, token, rows, settings)
+
+    def scale(self, x: Tensor) -> Tensor:
+        """As the model takes them, twins a little off."""
         scale = self.checkpoint.scale
         x = x.clone() if scale is None else x * scale.to(x.dtype)
         twins = x[1::2]  # rows leave a batch with their twins
         error = torch.randn(twins.shape, generator=self._random, dtype=x.dtype, device=x.device)
         x[1::2] = twins * (1 + self._rounding * error)
         return x
+
+    def _mixes_now(self, row: Row, mixes: Mixes) -> bool:
+        step = self._taken[row.index] - 1
+        return step < len(self._tokens[row.index]) and mixes(row.index // 2, step)
 
 
 def _twice(values: Sequence[Any]) -> list[Any]:

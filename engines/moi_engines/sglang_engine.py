@@ -47,6 +47,7 @@ class SGLangEngine(RowEngine):
 
     name = "sglang"
     batch_size = sys.maxsize  # SGLang forms its own batches
+    takes_noise = False
 
     def __init__(
         self,
@@ -86,17 +87,13 @@ class SGLangEngine(RowEngine):
         """Stop SGLang's processes."""
         self._server.close()
 
-    def _prepare(self, prompts: Any, sampling: Any, moi: Any, noise: Any) -> list[Row]:
-        if noise is not None:
-            raise ValueError("noise is not allowed; SGLang draws its own random numbers")
-        return super()._prepare(prompts, sampling, moi, None)
-
-    def _check(self, row: Row) -> None:
-        if not self.mixing and row.moi.policy != "token":
-            raise ValueError(f"policy={row.moi.policy!r} is not allowed; this engine decodes plainly: use 'token'")
+    def check(self, row: Row) -> None:
+        """See `RowEngine`; K, entropy and prior must be those of the calls before."""
+        super().check(row)
         self._server.fix((row.moi.top_k, row.moi.entropy, row.moi.prior))
 
-    def _decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+    def decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+        """See `RowEngine`: what SGLang streams."""
         chunks = self._server.start().generate(
             input_ids=[row.prompt for row in rows],
             sampling_params=[{**_sampling(row), "custom_params": {"moi": self._settings(row)}} for row in rows],

@@ -23,8 +23,9 @@ import onnx_ir as ir
 
 from moi import MoIConfig
 from moi_engines import onnx_export
+from moi_engines.graph_cache import ConcatCache
 from moi_engines.onnx_engine import ONNXEngine
-from moi_engines.onnx_session import Batch
+from moi_engines.onnx_session import StepSession
 from moi_engines.parity import FLOAT32, Cases, Parity, judge
 from moi_engines.parity_reference import Reference
 from moi_onnx import functions, ops
@@ -160,27 +161,27 @@ def test_a_prior_that_ignores_the_temperature(
 
 
 def _late_positions(patch: pytest.MonkeyPatch) -> None:
-    place = Batch._concat_place
+    inputs = ConcatCache.inputs
 
-    def late(self: Batch, new: int) -> dict[str, Any]:
-        first = self._prompts is not None
-        found = place(self, new)
-        return found if first else {**found, "position_ids": found["position_ids"] + 1}
+    def late(self: ConcatCache, prefill: bool) -> Any:
+        found = inputs(self, prefill)
+        return found if prefill else {**found, "position_ids": found["position_ids"] + 1}
 
-    patch.setattr(Batch, "_concat_place", late)
+    patch.setattr(ConcatCache, "inputs", late)
 
 
 def _stale_mixtures(patch: pytest.MonkeyPatch) -> None:
-    inputs = Batch._decode_inputs
+    bind = StepSession.bind
+    before: dict[str, Any] = {}
 
-    def stale(self: Batch) -> dict[str, Any]:
-        found = inputs(self)
-        before, now = getattr(self, "_before", self._mixture), self._mixture
-        self._before = now  # type: ignore[attr-defined]
-        same = before[0].shape() == now[0].shape()
-        return {**found, "mix_ids": before[0], "mix_weights": before[1]} if same else found
+    def stale(self: StepSession, inputs: Any, outputs: Any, prefill: bool) -> Any:
+        nonlocal before
+        now = {name: inputs[name].clone() for name in ("mix_ids", "mix_weights")}
+        same = not prefill and before and before["mix_ids"].shape == now["mix_ids"].shape
+        given, before = before if same else now, now
+        return bind(self, {**inputs, **given}, outputs, prefill)
 
-    patch.setattr(Batch, "_decode_inputs", stale)
+    patch.setattr(StepSession, "bind", stale)
 
 
 @pytest.mark.parametrize("plant", [_late_positions, _stale_mixtures], ids=["position off by one", "the step before"])

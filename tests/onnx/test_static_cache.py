@@ -21,7 +21,6 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from moi_compile.sidecar import Profile
-from moi_engines import onnx_session
 from moi_engines.onnx_engine import ONNXEngine
 from moi_engines.onnx_export import export
 from moi_engines.tensorrt_engine import TensorRTEngine
@@ -43,7 +42,7 @@ def _runtime_step() -> Any:
 
 
 class TensorRTOnTheCPU(TensorRTEngine):
-    def _load(self, engine: Path, folder: Path) -> Any:
+    def _load(self, engine: Path, folder: Path, cuda_graphs: bool) -> Any:
         return _runtime_step()(folder), Profile(8, LENGTH - 1, LENGTH, 21)
 
 
@@ -105,17 +104,21 @@ def test_rows_that_end_at_different_steps_have_the_tokens_of_torch(
     assert max(map(partial(shortfall, model), prompts_of(rows), got)) < 1e-3
 
 
-def test_a_finished_row_stays_at_its_position(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_row_stays_at_its_position(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    place = onnx_session.Batch._static_place
+    bind = engine.runner.bind
 
-    def spied(batch: Any, first: bool) -> Any:
-        found = place(batch, first)
-        seen.append(found["write_indices"].copy())
-        return found
+    def spied(inputs: Any, outputs: Any, prefill: bool) -> Any:
+        run = bind(inputs, outputs, prefill)
 
-    monkeypatch.setattr(onnx_session.Batch, "_static_place", spied)
-    decode(ONNXEngine(folder), [(60, 4), (3, 20), (5, 20)])
-    indices = np.stack(seen[1:])
+        def watched() -> None:
+            seen.append(inputs["write_indices"].tolist())
+            run()
+
+        return watched
+
+    monkeypatch.setattr(engine.runner, "bind", spied)
+    decode(engine, [(60, 4), (3, 20), (5, 20)])
+    indices = np.array(seen[1:])
     assert indices[:, 0].tolist() == [60, 61, 62, *[63] * 16]
     assert indices[:, 1].tolist() == list(range(3, 22))

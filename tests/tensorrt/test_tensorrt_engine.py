@@ -62,7 +62,7 @@ def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def _engine(export: Path, profile: Profile | None = None, kind: Any = TensorRTEngine, **options: Any) -> Any:
     class OnTheCPU(kind):
-        def _load(self, engine: Path, folder: Path) -> Any:
+        def _load(self, engine: Path, folder: Path, cuda_graphs: bool) -> Any:
             return EXPORTS.RuntimeStep(folder), profile or Profile(8, EXPORTS.MAX_LENGTH - 1, EXPORTS.MAX_LENGTH, 21)
 
     return OnTheCPU(export, **options)
@@ -74,7 +74,7 @@ def test_it_decodes_as_the_torch_engine(folders: tuple[Path, Path]) -> None:
     actual = engine.generate(PROMPTS, SAMPLED, MIXED)
     found = judge(Reference(model), Cases(PROMPTS, SAMPLED, MIXED), actual)
     assert found.agrees, str(found)
-    runs = engine.step.runs
+    runs = engine.runner.runs
     assert runs[0] == (True, (4, 19, 1))
     assert all(not prefill and shape[1:] == (1, 21) for prefill, shape in runs[1:])
     assert {shape[0] for _, shape in runs} > {4}, "finished rows are dropped"

@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
 
 from moi import MoIConfig
 from moi_engines import SamplingParams
@@ -191,33 +189,30 @@ def sglang_env() -> Callable[..., dict[str, str]]:
     return environment
 
 
-class MarkedReference(Reference):
-    """Rows that mix while they are open: `marks[row]` are the tokens that end mixing and let it begin again, or -1."""
+def mixes_where(
+    marks: Sequence[tuple[int, int]], prompts: Sequence[Sequence[int]], outputs: Sequence[dict[str, Any]]
+) -> Callable[[int, int], bool]:
+    """`Cases.mixes` of rows that mix while they are open: `marks[row]` are the tokens that end mixing and let it begin
+    again, or -1.
+    """
 
-    marks: Sequence[tuple[int, int]]
+    def mixing(row: int, step: int) -> bool:
+        given = outputs[row]["output_ids"]
+        return mixes([*prompts[row], *given[:step]], given[step], *marks[row])
 
-    def _choose(self, logits: Tensor, rows: Any, settings: Any) -> Any:
-        policy = [code * self._mixes(row) for row, code in zip(rows, settings.moi.policy.tolist(), strict=True)]
-        moi = settings.moi._replace(policy=torch.tensor(policy, dtype=torch.int32))
-        return super()._choose(logits, rows, settings._replace(moi=moi))
-
-    def _mixes(self, row: Any) -> bool:
-        end, start = self.marks[row.index // 2]  # a row and its twin
-        before = self._position[row.index]
-        given = self._tokens[row.index]
-        return before < len(given) and mixes([*row.prompt, *given[:before]], given[before], end, start)
+    return mixing
 
 
 class Agree:
     """agree(folder, prompts, configs, outputs): fails unless outputs of /generate are as the torch engine decodes;
     entropies and interventions are judged where they are told per token. `params` are those of SamplingParams,
-    `lengths` the max_new_tokens of each, `marks` as MarkedReference has them.
+    `lengths` the max_new_tokens of each, `marks` as `mixes_where` has them.
 
     Rounding may decide most tokens of a row of low beta: judge it together with others, or take a higher beta.
     """
 
     def __init__(self) -> None:
-        self._references: dict[Path, MarkedReference] = {}
+        self._references: dict[Path, Reference] = {}
 
     def __call__(self, *args: Any, **given: Any) -> None:
         found = self.judge(*args, **given)
@@ -234,16 +229,15 @@ class Agree:
         **params: Any,
     ) -> Parity:
         if folder not in self._references:
-            self._references[folder] = MarkedReference(folder)
-        reference = self._references[folder]
-        reference.marks = [(-1, -1)] * len(prompts) if marks is None else marks
+            self._references[folder] = Reference(folder)
         settings: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": TOKENS, "ignore_eos": True, **params}
         shared = [SamplingParams(**settings)] * len(prompts)
         sampling = (
             [replace(each, max_new_tokens=n) for each, n in zip(shared, lengths, strict=True)] if lengths else shared
         )
-        cases = Cases(prompts, sampling, configs, own_noise=True)
-        return judge(reference, cases, [_told(output) for output in outputs])
+        mixing = None if marks is None else mixes_where(marks, prompts, outputs)
+        cases = Cases(prompts, sampling, configs, own_noise=True, mixes=mixing)
+        return judge(self._references[folder], cases, [_told(output) for output in outputs])
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def test_a_stop_string_ends_the_text_before_it(child: Any) -> None:
 
 def test_what_it_cannot_do_is_a_value_error(child: Any) -> None:
     assert child["told"] == [
-        "noise is not allowed; SGLang draws its own random numbers",
+        "noise is not allowed; the engine sglang draws its own random numbers",
         "top_k, entropy and prior of this engine are (20, 'support', 'raw'), got (5, 'support', 'raw'); "
         "they are fixed when SGLang starts, make another engine",
         "policy='moi' is not allowed; this engine decodes plainly: use 'token'",

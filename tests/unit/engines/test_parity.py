@@ -21,6 +21,7 @@ from moi_engines.parity_reference import Reference
 from moi_engines.sampler import SamplingTensors, sample
 from moi_engines.testing import ARCHITECTURES
 from moi_engines.torch_engine import TorchEngine
+from moi_engines.torch_loop import TorchLoop
 
 
 def run(engine: TorchEngine, cases: Cases) -> list[Any]:
@@ -79,13 +80,13 @@ def test_the_reference_is_the_loop_without_a_cache(
 # --- planted mistakes -----------------------------------------------------------------------------------------
 
 
-class Mutant(TorchEngine):
-    """The torch engine with one mistake."""
+class Mutant(TorchLoop):
+    """The torch engine's loop with one mistake."""
 
     mistake: str
 
-    def _choose(self, logits: Any, rows: Any, settings: Any) -> Any:
-        token, right = super()._choose(logits, rows, settings)
+    def mix(self, logits: Any, token: Any, rows: Any, settings: Any) -> Any:
+        right = super().mix(logits, token, rows, settings)
         config, z = rows[0].moi, logits.gather(1, right.ids[:, 1:].long())
         tau = settings.sampling.temperature.clamp_min(0)
         tau = torch.where(tau > 0, tau, 1.0)[:, None] if config.prior == "sampling" else torch.ones_like(tau)[:, None]
@@ -103,7 +104,7 @@ class Mutant(TorchEngine):
         weights = policy_weights(settings.moi.policy, parameters, p, h)
         if self.mistake == "slot 0 dropped":
             weights[:, 0] = torch.where(settings.moi.policy == policy_code("token"), weights[:, 0], 0.0)
-        return token, self._moved(Mixture(right.ids, weights, h))
+        return self._moved(Mixture(right.ids, weights, h))
 
     def _moved(self, mixture: Mixture) -> Mixture:
         """Entropies stay in their rows: only what is fed back is wrong."""
@@ -115,9 +116,9 @@ class Mutant(TorchEngine):
             return before._replace(entropy=mixture.entropy)
         return mixture
 
-    def _sample(self, logits: Any, rows: Any, settings: Any) -> Any:
+    def sample(self, logits: Any, rows: Any, settings: Any) -> Any:
         if self.mistake != "top-p cut a token later":
-            return super()._sample(logits, rows, settings)
+            return super().sample(logits, rows, settings)
         noise = torch.tensor([next(row.noise, 0.0) for row in rows])
         chosen = []
         for own, row, u in zip(logits, rows, noise, strict=True):
@@ -128,9 +129,9 @@ class Mutant(TorchEngine):
             chosen.append(sample(own[None], params, u[None]))
         return torch.cat(chosen)
 
-    def _forward(self, x: Any, mask: Any, cache: Any) -> Any:
+    def forward(self, x: Any, mask: Any, cache: Any) -> Any:
         if self.mistake != "position off by one" or x.shape[1] != 1 or not cache.get_seq_length():
-            return super()._forward(x, mask, cache)
+            return super().forward(x, mask, cache)
         decoder = self.checkpoint.model
 
         def late(module: Any, args: Any, given: dict[str, Any]) -> Any:
@@ -138,12 +139,12 @@ class Mutant(TorchEngine):
 
         hook = decoder.register_forward_pre_hook(late, with_kwargs=True)
         try:
-            return super()._forward(x, mask, cache)
+            return super().forward(x, mask, cache)
         finally:
             hook.remove()
 
-    def _scaled(self, x: Any) -> Any:
-        return x if self.mistake == "embedding scale forgotten" else super()._scaled(x)
+    def scale(self, x: Any) -> Any:
+        return x if self.mistake == "embedding scale forgotten" else super().scale(x)
 
 
 MISTAKES = {
@@ -167,8 +168,9 @@ def test_a_planted_mistake_is_ten_tolerances_off(
     model = random_model(MISTAKES.get(mistake, "llama"))
     prior = "sampling" if "prior" in mistake else "raw"
     cases = make_cases(name=mistake, count=4, steps=16, prior=prior)
-    engine = Mutant(model, implementation="reference")
-    engine.mistake = mistake
+    engine = TorchEngine(model)
+    engine.loop = mutant = Mutant(engine.checkpoint, implementation="reference")
+    mutant.mistake = mistake
     found = judge(Reference(model), cases, run(engine, cases))
     if mistake == "none":
         assert found.agrees, str(found)

@@ -68,8 +68,8 @@ def test_rows_that_end_early_leave_the_others_alone(folder, engine):
 
 def test_batches_of_one_call_are_cut_to_the_batch_size(folder):
     small = load_engine("torch", folder, batch_size=2)
-    rows, decode = [], small._decode_batch
-    small._decode_batch = lambda batch: rows.append(len(batch)) or decode(batch)
+    rows, decode = [], small.decode_batch
+    small.decode_batch = lambda batch: rows.append(len(batch)) or decode(batch)
     outputs = small.generate(PROMPTS, GREEDY)
     assert rows == [2, 1]
     assert agrees(folder, PROMPTS, [GREEDY] * 3, [MoIConfig()] * 3, outputs) is True

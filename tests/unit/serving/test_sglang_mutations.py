@@ -58,16 +58,16 @@ class Host(TorchEngine):
         self.runtime.pool_allocated(None, runner)
 
     @torch.inference_mode()
-    def _decode_batch(self, rows: list[Row]) -> Iterator[Any]:
+    def decode_batch(self, rows: list[Row]) -> Iterator[Any]:
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self.checkpoint.model.config)
-        x, place = self._embed_prompts(rows)
-        settings, slots = self._settings(rows), self._configured(rows)
+        x, place = self.loop.embed_prompts(rows)
+        settings, slots = self.loop.settings(rows), self._configured(rows)
         while any(row.finish_reason is None for row in rows):
-            logits = self._forward(x, place, cache)
+            logits = self.loop.forward(x, place, cache)
             read = self.runtime.slots.compute(slots, logits, settings.sampling.temperature)
-            token, place = self._sample(logits, rows, settings), place.advanced()
+            token, place = self.loop.sample(logits, rows, settings), place.advanced()
             position = place.positions[:, 0]
             left = self.runtime.slots.store(slots, read, token, position, False).numpy()
             told = token.tolist(), entropy_of(left).tolist(), interventions(left).tolist()

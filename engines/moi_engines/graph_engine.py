@@ -1,0 +1,101 @@
+"""The decode loop of engines whose step is a graph: ONNX Runtime and TensorRT.
+
+    prompts --prefill--> token, next mixture --decode--> token, next mixture ...
+
+The graph samples, mixes and embeds; the host reads four numbers per row and step. A row whose sampling parameters
+reach beyond the graph's candidates is drawn from its logits here, by the same sampler as the torch engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from moi import MoIConfig
+from moi.rows import Layout, encode
+from moi_engines.base import RowEngine
+from moi_engines.checkpoint import load_tokenizer
+from moi_engines.graph_batch import GraphBatch, Output, Runner
+from moi_engines.protocol import TokenEvent
+from moi_engines.request import Limits, Row
+from moi_engines.sampler import SamplingTensors, sample
+from moi_onnx.manifest import Manifest
+
+
+class GraphEngine(RowEngine):
+    """Decodes the graph of a folder made by `moi export`; subclasses load a runner and say what it takes.
+
+    Raises what `load_tokenizer` does.
+    """
+
+    graph: ClassVar[str] = "graph"  # what messages call it
+
+    def __init__(self, folder: Path, manifest: Manifest, runner: Runner, batch_size: int) -> None:
+        self.tokenizer = load_tokenizer(folder)
+        self.manifest, self.runner, self.batch_size = manifest, runner, batch_size
+        self.limits = Limits(manifest.vocab, manifest.positions, frozenset(manifest.eos))
+
+    def check(self, row: Row) -> None:
+        """See `RowEngine`; K, entropy and prior must be the graph's."""
+        check_settings(row.moi, self.manifest, self.graph)
+
+    def decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+        """See `RowEngine`: steps of the graph until all rows are finished."""
+        settings = _settings(rows, self.manifest.policies)
+        batch = GraphBatch(self.runner, self.manifest, [row.prompt for row in rows], settings)
+        while True:
+            noise = [next(row.noise, 0.0) for row in rows]
+            out = self._decided(batch, batch.step(noise), rows, noise)
+            chosen = zip(rows, out.token, out.entropy, out.intervention, strict=True)
+            for i, (row, token, entropy, intervention) in enumerate(chosen):
+                if row.finish_reason is None:
+                    yield row.push(token, entropy, intervention)
+                    if row.finish_reason is not None:
+                        batch.finish(i)
+            alive = [i for i, row in enumerate(rows) if row.finish_reason is None]
+            if not alive:
+                return
+            if len(alive) <= len(rows) // 2:  # dropping rows copies the cache: only when it pays
+                batch.select(alive)
+                rows = [rows[i] for i in alive]
+
+    def _decided(self, batch: GraphBatch, out: Output, rows: list[Row], noise: list[float]) -> Output:
+        """The step's output, with rows that the graph's candidates do not decide drawn from their logits."""
+        for i, decided in enumerate(out.decided):
+            if decided or rows[i].finish_reason is not None:
+                continue
+            logits = batch.logits(i)
+            params = SamplingTensors.of([rows[i].sampling], self.limits.vocab, logits.device)
+            out.token[i] = int(sample(logits, params, torch.tensor(noise[i : i + 1], device=logits.device)))
+            out.intervention[i] = batch.replace_token(i, out.token[i])
+        return out
+
+
+def check_settings(config: MoIConfig, manifest: Manifest, graph: str = "graph") -> None:
+    """ValueError for settings that the graph does not compute."""
+    if not manifest.mixing and config.policy != "token":
+        raise ValueError(
+            f"policy={config.policy!r} is not allowed; this {graph} was exported without mixing: use 'token'"
+        )
+    encode([config], manifest.policies)
+    for key in ("top_k", "entropy", "prior") if manifest.mixing else ():
+        value, fixed = getattr(config, key), getattr(manifest, key)
+        if value != fixed:
+            raise ValueError(f"{key}={value!r} is not allowed; this {graph} was exported with {key}={fixed!r}")
+
+
+def _settings(rows: list[Row], layout: Layout) -> dict[str, Tensor]:
+    """Inputs of the graph, [B] each but for parameters [B,P], that stay the same from step to step."""
+    sampling, (codes, values) = [row.sampling for row in rows], encode([row.moi for row in rows], layout)
+    return {
+        "temperature": torch.tensor([params.temperature for params in sampling], dtype=torch.float32),
+        "top_k": torch.tensor([params.top_k for params in sampling], dtype=torch.int64),
+        "top_p": torch.tensor([params.top_p for params in sampling], dtype=torch.float32),
+        "min_p": torch.tensor([params.min_p for params in sampling], dtype=torch.float32),
+        "policy": torch.tensor(codes, dtype=torch.int32),
+        "parameters": torch.tensor(values, dtype=torch.float32),
+    }
