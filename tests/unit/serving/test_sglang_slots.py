@@ -147,6 +147,9 @@ def test_new_weights_of_a_running_server_are_seen(variant: Any) -> None:
         step.embedding.weight = torch.nn.Parameter(step.embedding.weight + 1, requires_grad=False)
         x = step.slots.apply(step.embedding(step.token), step.at, step.token, step.position)
         torch.testing.assert_close(x[0], moi.embed(step.expected(), step.embedding.weight)[0])
+        step.embedding.weight.data = step.embedding.weight.data + 1  # other memory below the same parameter
+        x = step.slots.apply(step.embedding(step.token), step.at, step.token, step.position)
+        torch.testing.assert_close(x[0], moi.embed(step.expected(), step.embedding.weight)[0])
 
 
 def test_the_variant_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
