@@ -17,7 +17,7 @@ class ONNXEngine(GraphEngine):
     """Decodes with ONNX Runtime. See `moi_engines.protocol.Engine`.
 
     model       folder made by `moi export`
-    provider    "auto", "cpu", "cuda" or "tensorrt"; "auto" is the CPU unless ONNX Runtime was built for a GPU
+    provider    "auto", "cpu", "cuda" or "tensorrt"; "auto" is the CPU unless ONNX Runtime and PyTorch both see a GPU
     threads     of the CPU provider; None lets ONNX Runtime choose
     batch_size  rows decoded together; a static cache takes max_length positions for each
 
