@@ -29,13 +29,16 @@ from moi_onnx.manifest import Manifest
 class GraphEngine(RowEngine):
     """Decodes the graph of a folder made by `moi export`; subclasses load a runner and say what it takes.
 
-    Raises what `load_tokenizer` does.
+    Raises ValueError that names the folder of a tokenizer that cannot be read.
     """
 
     graph: ClassVar[str] = "graph"  # what messages call it
 
     def __init__(self, folder: Path, manifest: Manifest, runner: Runner, batch_size: int) -> None:
-        self.tokenizer = load_tokenizer(folder)
+        try:
+            self.tokenizer = load_tokenizer(folder)
+        except Exception as error:  # whatever a broken file raises in the libraries that read it
+            raise ValueError(f"the tokenizer in {folder} cannot be read: {error}") from error
         self.manifest, self.runner, self.batch_size = manifest, runner, batch_size
         self.limits = Limits(manifest.vocab, manifest.positions, frozenset(manifest.eos))
 

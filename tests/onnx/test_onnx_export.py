@@ -180,6 +180,7 @@ def test_unreadable_folders(copy: Path, tmp_path: Path) -> None:
     (copy / "model.onnx").write_bytes(b"\0" * len(model))
     with pytest.raises(ValueError, match="ONNX Runtime cannot load"):
         ONNXEngine(copy)
+    (copy / "model.onnx").write_bytes(model)
     (copy / "tokenizer.json").write_text("{")
     with pytest.raises(ValueError, match="tokenizer"):
         ONNXEngine(copy)
