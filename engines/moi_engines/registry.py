@@ -13,11 +13,12 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from moi.entry_points import installed, load
 from moi_engines.protocol import Engine
 
 if TYPE_CHECKING:
@@ -165,32 +166,12 @@ class EngineRegistry(Mapping[str, EngineSpec]):
         points = _points()
         if name not in points:
             raise ValueError(f"engine={name!r} is unknown; allowed: {', '.join(self)}")
-        return _from_entry_point(points[name])
+        made: EngineSpec = load(points[name], "engine", "an EngineSpec", lambda each: isinstance(each, EngineSpec))
+        return made
 
 
 ENGINES = EngineRegistry()
 
 
 def _points() -> dict[str, EntryPoint]:
-    """Entry points by name; RuntimeError for a name that is taken."""
-    found: dict[str, EntryPoint] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
-        if point.name in BUILT_IN or point.name in found:
-            raise RuntimeError(f"{_described(point)}: there is an engine {point.name!r} already")
-        found[point.name] = point
-    return found
-
-
-def _from_entry_point(point: EntryPoint) -> EngineSpec:
-    try:
-        spec = point.load()
-    except Exception as error:  # whatever the code of another package raises
-        raise RuntimeError(f"{_described(point)} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(spec, EngineSpec) or spec.name != point.name:
-        raise RuntimeError(f"{_described(point)} must be an EngineSpec named {point.name!r}, got {spec!r}")
-    return spec
-
-
-def _described(point: EntryPoint) -> str:
-    package = f" of {point.dist.name}" if point.dist is not None else ""
-    return f"engine entry point {point.name} = {point.value}{package}"
+    return installed(GROUP, "engine", BUILT_IN)

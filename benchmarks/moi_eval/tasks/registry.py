@@ -8,8 +8,10 @@ A task is imported when it is asked for.
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
+from typing import Any
 
+from moi.entry_points import installed, load
 from moi.registry import Registry
 from moi_eval.tasks.base import Task
 
@@ -35,32 +37,16 @@ def task_named(name: str) -> type[Task]:
     if name in [*BUILT_IN]:
         built_in: type[Task] = BUILT_IN[name]
         return built_in
-    installed = _installed()
-    if name not in installed:
+    points = _installed()
+    if name not in points:
         raise ValueError(f"task={name!r} is unknown; allowed: {', '.join(task_names())}")
-    return _load(installed[name])
-
-
-def _installed() -> dict[str, EntryPoint]:
-    found = dict[str, EntryPoint]()
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
-        if point.name in [*BUILT_IN, *found]:
-            raise RuntimeError(f"{_described(point)}: there is a task {point.name!r} already")
-        found[point.name] = point
-    return found
-
-
-def _load(point: EntryPoint) -> type[Task]:
-    try:
-        task = point.load()
-    except Exception as error:  # whatever the code of another package raises
-        raise RuntimeError(f"{_described(point)} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not (isinstance(task, type) and issubclass(task, Task)) or getattr(task, "name", None) != point.name:
-        reason = f"must be a moi_eval.tasks.Task class named {point.name!r}, got {task!r}"
-        raise RuntimeError(f"{_described(point)} {reason}")
+    task: type[Task] = load(points[name], "task", "a moi_eval.tasks.Task class", _is_task)
     return task
 
 
-def _described(point: EntryPoint) -> str:
-    package = f" of {point.dist.name}" if point.dist is not None else ""
-    return f"task entry point {point.name} = {point.value}{package}"
+def _installed() -> dict[str, EntryPoint]:
+    return installed(GROUP, "task", [*BUILT_IN])
+
+
+def _is_task(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, Task)

@@ -10,11 +10,11 @@ packages. Nothing is looked up before a name is asked for that is not built in.
 from __future__ import annotations
 
 import functools
-from importlib.metadata import EntryPoint, entry_points
 
 import torch
 from torch import Tensor
 
+from moi.entry_points import installed, load
 from moi.policies import direct, moi, router, selar, soft, token
 from moi.policies.declaration import Policy
 
@@ -36,11 +36,8 @@ load_policies._dynamo_marked_constant = True  # type: ignore[attr-defined]
 @functools.cache
 def _loaded() -> tuple[Policy, ...]:
     found = dict(BUILT_IN)
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
-        policy = _from_entry_point(point)
-        if policy.name in found:
-            raise RuntimeError(f"{_described(point)}: there is a policy {policy.name!r} already")
-        found[policy.name] = policy
+    for name, point in installed(GROUP, "policy", BUILT_IN).items():
+        found[name] = load(point, "policy", "a moi.Policy", lambda policy: isinstance(policy, Policy))
     return tuple(found.values())
 
 
@@ -68,18 +65,3 @@ def policy_code(name: str) -> int:
 def policy_codes(names: list[str], device: torch.device | str | None = None) -> Tensor:
     """Codes of several rows, int32 [B]."""
     return torch.tensor([policy_code(name) for name in names], dtype=torch.int32, device=device)
-
-
-def _from_entry_point(point: EntryPoint) -> Policy:
-    try:
-        policy = point.load()
-    except Exception as error:  # whatever the code of another package raises
-        raise RuntimeError(f"{_described(point)} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(policy, Policy) or policy.name != point.name:
-        raise RuntimeError(f"{_described(point)} must be a moi.Policy named {point.name!r}, got {policy!r}")
-    return policy
-
-
-def _described(point: EntryPoint) -> str:
-    package = f" of {point.dist.name}" if point.dist is not None else ""
-    return f"policy entry point {point.name} = {point.value}{package}"
