@@ -46,6 +46,13 @@ _ROWS: tuple[tuple[float, float, int, float, MoIConfig, int], ...] = (
     (0.8, 1.0, 0, 0.0, MoIConfig(beta=0.0), 12),
     (1.2, 0.7, 0, 0.0, MoIConfig("token"), 32),
     (0.6, 1.0, 0, 0.0, MoIConfig(beta=1.0), 64),
+    (1.0, 1.0, 0, 0.0, MoIConfig("soft"), 12),
+    (0.8, 1.0, 0, 0.0, MoIConfig("selar", strength=0.5), 12),
+    (1.0, 0.9, 0, 0.0, MoIConfig("router", threshold=0.1), 12),
+    (1.0, 1.0, 0, 0.0, MoIConfig("gumbel"), 16),
+    (0.0, 1.0, 0, 0.0, MoIConfig("gumbel", tau=2), 12),
+    (0.9, 1.0, 0, 0.0, MoIConfig("multiplex"), 16),
+    (0.0, 1.0, 0, 0.0, MoIConfig("multiplex", draws=8), 12),
 )
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from moi import Mixture
+from moi.policies.declaration import uniform_count
 from moi_engines.graph_cache import DTYPES, Tensors, make_cache
 from moi_onnx.manifest import Manifest
 
@@ -52,7 +54,7 @@ class GraphBatch:
     """Rows with their cache, settings and next mixtures, all on the runner's device.
 
     prompts   token ids row by row
-    settings  tensors [B] or [B,P] by input name, but for the noise
+    settings  tensors [B] or [B,P] by input name, but for the noise and the uniforms
     """
 
     def __init__(self, runner: Runner, manifest: Manifest, prompts: Sequence[Sequence[int]], settings: Tensors) -> None:
@@ -64,9 +66,11 @@ class GraphBatch:
         self._prompts: dict[str, Tensor] | None = self._padded(prompts)
         self._decode: Run | None = None  # bound to the tensors as they are
 
-    def step(self, noise: Sequence[float]) -> Output:
-        """The next token of each row, drawn with `noise` in [0,1)."""
+    def step(self, noise: Sequence[float], uniforms: Tensor | None = None) -> Output:
+        """The next token of each row, drawn with `noise` in [0,1), its mixture with `uniforms` [B,8+K] if at all."""
         self._noise.copy_(torch.tensor(noise))
+        if uniforms is not None:
+            self._uniforms.copy_(uniforms)
         if self._prompts is not None:
             self._bind(self._prompts, prefill=True)()
             self._prompts = None
@@ -84,14 +88,10 @@ class GraphBatch:
         """Logits float32 [1,V] that the last step's token of `row` was drawn from."""
         return self._out["logits"][row : row + 1].float()
 
-    def replace_token(self, row: int, token: int) -> float:
-        """Feed back `token` instead of the drawn one; returns the row's intervention.
-
-        The weights do not depend on the token: only slot 0's id changes.
-        """
-        ids, weights = (value[row, 0] for value in self._mixture.values())
-        ids[0] = token
-        return float(weights[ids != token].sum())
+    def replace(self, row: int, mixture: Mixture) -> None:
+        """Feed back `mixture`, of one row, instead of what the step made."""
+        self._mixture["mix_ids"][row, 0] = mixture.ids[0]
+        self._mixture["mix_weights"][row, 0] = mixture.weights[0]
 
     def finish(self, row: int) -> None:
         """The row has its last token; it stays in the batch and writes nothing that is read."""
@@ -108,7 +108,8 @@ class GraphBatch:
         self._decode = None
 
     def _bind(self, mixture: Tensors, prefill: bool) -> Run:
-        given = {**mixture, **self._cache.inputs(prefill), "noise": self._noise, **self._settings}
+        given = {**mixture, **self._cache.inputs(prefill), "noise": self._noise, "uniforms": self._uniforms}
+        given |= self._settings
         return self._runner.bind(given, {**self._out, **self._cache.outputs()}, prefill)
 
     def _padded(self, prompts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
@@ -128,6 +129,7 @@ class GraphBatch:
             return torch.zeros(rows, *shape, dtype=dtype, device=self._device)
 
         self._noise = new(torch.float32)
+        self._uniforms = new(torch.float32, uniform_count(self._manifest.top_k))
         self._mixture = {"mix_ids": new(torch.int32, 1, slots), "mix_weights": new(torch.float32, 1, slots)}
         self._out = {
             "token": new(torch.int64),

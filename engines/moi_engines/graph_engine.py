@@ -15,11 +15,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from moi import MoIConfig
+from moi import Mixture, MoIConfig, RowParams, mix
 from moi.rows import Layout, encode
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_tokenizer
 from moi_engines.graph_batch import GraphBatch, Output, Runner
+from moi_engines.noise import drawn_uniforms
 from moi_engines.protocol import TokenEvent
 from moi_engines.request import Limits, Row
 from moi_engines.sampler import SamplingTensors, sample
@@ -51,8 +52,11 @@ class GraphEngine(RowEngine):
         settings = _settings(rows, self.manifest.policies)
         batch = GraphBatch(self.runner, self.manifest, [row.prompt for row in rows], settings)
         while True:
-            noise = [next(row.noise, 0.0) for row in rows]
-            out = self._decided(batch, batch.step(noise), rows, noise)
+            noise, drawn = [next(row.noise, 0.0) for row in rows], drawn_uniforms(rows, self.runner.device)
+            out = batch.step(noise, drawn)
+            for i, decided in enumerate(out.decided):
+                if not decided and rows[i].finish_reason is None:
+                    self._redraw(batch, out, rows, i, noise[i], drawn)
             chosen = zip(rows, out.token, out.entropy, out.intervention, strict=True)
             for i, (row, token, entropy, intervention) in enumerate(chosen):
                 if row.finish_reason is None:
@@ -66,16 +70,22 @@ class GraphEngine(RowEngine):
                 batch.select(alive)
                 rows = [rows[i] for i in alive]
 
-    def _decided(self, batch: GraphBatch, out: Output, rows: list[Row], noise: list[float]) -> Output:
-        """The step's output, with rows that the graph's candidates do not decide drawn from their logits."""
-        for i, decided in enumerate(out.decided):
-            if decided or rows[i].finish_reason is not None:
-                continue
-            logits = batch.logits(i)
-            params = SamplingTensors.of([rows[i].sampling], self.limits.vocab, logits.device)
-            out.token[i] = int(sample(logits, params, torch.tensor(noise[i : i + 1], device=logits.device)))
-            out.intervention[i] = batch.replace_token(i, out.token[i])
-        return out
+    def _redraw(
+        self, batch: GraphBatch, out: Output, rows: list[Row], i: int, noise: float, drawn: Tensor | None
+    ) -> None:
+        """Row i, which the graph's candidates do not decide, from its logits."""
+        row, logits = rows[i], batch.logits(i)
+        params = SamplingTensors.of([row.sampling], self.limits.vocab, logits.device)
+        token = sample(logits, params, torch.tensor([noise], device=logits.device))
+        if self.manifest.mixing:
+            given = RowParams.of([row.moi], [row.sampling.temperature], logits.device)
+            own = None if drawn is None else drawn[i : i + 1]
+            mixture = mix(logits, token, row.moi, **given._replace(uniforms=own)._asdict())
+        else:
+            one = torch.ones(1, 1, device=logits.device)
+            mixture = Mixture(token[:, None].int(), one, torch.zeros(1, device=logits.device))
+        batch.replace(i, mixture)
+        out.token[i], out.intervention[i] = int(token), float(mixture.intervention)
 
 
 def check_settings(config: MoIConfig, manifest: Manifest, graph: str = "graph") -> None:

@@ -2,7 +2,8 @@
 
 Beside each row runs its twin: the same tokens, but every input off by as much as the backend's rounding may be. Where
 a model amplifies rounding (`direct` and small beta on random weights do) the twin drifts away, and from there on
-rounding alone decides what a backend generates: nothing can be said of it.
+rounding alone decides what a backend generates: nothing can be said of it. The same holds after a mixture that rounding
+alone decides: an entropy at a threshold, a random number at the boundary of two candidates.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from moi import Mixture, MoIConfig, policy_code
+from moi import Mixture, MoIConfig, mix, policy_code
 from moi_engines.checkpoint import Checkpoint, load_checkpoint
+from moi_engines.noise import drawn_uniforms
 from moi_engines.parity_types import round_to_int4
 from moi_engines.protocol import Prompt, SamplingParams, TokenEvent
 from moi_engines.request import Row, prepare
@@ -25,6 +27,9 @@ from moi_engines.torch_loop import Settings, TorchLoop
 # 2.4 GB in float64. Larger models are followed in float32, whose own rounding the tolerances hold, too.
 FLOAT64_PARAMETERS = 300_000_000
 _BATCH = 32  # rows and their twins
+# Jumps are looked for within so many times the twin's error in logits, and this error in random numbers; a policy that
+# is continuous changes its weights by at most _STEEPEST times an error in logits (tau = 0.1 makes it 10).
+_REACH, _UNIFORM_ERROR, _STEEPEST, _LEAST_JUMP = 4.0, 4e-6, 20.0, 1e-3
 Mixes = Callable[[int, int], bool]  # (row, step) -> whether the row may feed a mixture after the token of that step
 
 
@@ -90,12 +95,15 @@ class Reference:
                     logits, other, u = loop.seen[row]
                     drift[row] = max(drift[row], _distance(logits, other))
                     yield Step(replace(event, row=row), logits, u, drift[row])
+                    if row in loop.jumped:
+                        drift[row] = 1.0
 
 
 class _GivenTokens(TorchLoop):
     """Takes given tokens instead of sampling; odd rows are twins, whose inputs are off by `rounding`.
 
-    seen  row -> what its last step saw: its logits [V], its twin's, and its noise
+    seen    row -> what its last step saw: its logits [V], its twin's, and its noise
+    jumped  rows that were fed a mixture which rounding alone decides
     """
 
     def __init__(
@@ -103,6 +111,7 @@ class _GivenTokens(TorchLoop):
     ) -> None:
         super().__init__(checkpoint, implementation="reference")
         self.seen: dict[int, tuple[Tensor, Tensor, float]] = {}
+        self.jumped: set[int] = set()
         self._tokens, self._taken, self._mixes = tokens, [0] * len(tokens), mixes
         self._rounding, self._random = rounding, torch.Generator(self.device).manual_seed(0)
 
@@ -125,7 +134,31 @@ class _GivenTokens(TorchLoop):
             mixing = torch.tensor([self._mixes_now(row, self._mixes) for row in rows], device=self.device)
             policy = torch.where(mixing, settings.moi.policy, policy_code("token"))
             settings = settings._replace(moi=settings.moi._replace(policy=policy))
-        return super().mix(logits, token, rows, settings)
+        mixture = super().mix(logits, token, rows, settings)
+        self._find_jumps(mixture, logits, token, rows, settings)
+        return mixture
+
+    def _find_jumps(self, mixture: Mixture, logits: Tensor, token: Tensor, rows: list[Row], settings: Settings) -> None:
+        """Mix again from logits and random numbers a little off, either way: where policies are continuous, so little
+        comes of it that the rest are jumps."""
+        own, other = logits[0::2], logits[1::2]
+        even = torch.arange(0, len(rows), 2, device=self.device)
+        given = settings.moi.select(even)._replace(uniforms=drawn_uniforms(rows[0::2], self.device))
+        error = (other - own).nan_to_num(0, 0, 0)
+        before = Mixture(*(each[0::2] for each in mixture))
+        for sign in (-1, 1):
+            uniforms = None if given.uniforms is None else given.uniforms + sign * _UNIFORM_ERROR
+            shifted = (own + sign * _REACH * error).float()
+            after = mix(
+                shifted,
+                token[0::2],
+                rows[0].moi,
+                **given._replace(uniforms=uniforms)._asdict(),
+                implementation="reference",
+            )
+            limit = _STEEPEST * _REACH * error.abs().amax(-1) + _LEAST_JUMP
+            changed = _difference(before, after, logits.shape[1]) > limit
+            self.jumped |= {rows[2 * i].index // 2 for i in changed.nonzero()[:, 0].tolist()}
 
     def scale(self, x: Tensor) -> Tensor:
         """As the model takes them, twins a little off."""
@@ -139,6 +172,14 @@ class _GivenTokens(TorchLoop):
     def _mixes_now(self, row: Row, mixes: Mixes) -> bool:
         step = self._taken[row.index] - 1
         return step < len(self._tokens[row.index]) and mixes(row.index // 2, step)
+
+
+def _difference(mixture: Mixture, other: Mixture, vocab: int) -> Tensor:
+    """Sum over ids of |w - w'|, [B]."""
+    total = torch.zeros(len(mixture.ids), vocab, device=mixture.weights.device)
+    total.scatter_add_(1, mixture.ids.long(), mixture.weights)
+    total.scatter_add_(1, other.ids.long(), -other.weights)
+    return total.abs().sum(-1)
 
 
 def _twice(values: Sequence[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from moi_engines.text import TextStream
 from moi_engines.unicode import check_unicode
 
 T = TypeVar("T")
+_INT64 = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Row:
         sampling: SamplingParams,
         moi: MoIConfig,
         noise: Iterator[float],
+        seed: int,
         eos: frozenset[int],
         tokenizer: Any,
     ) -> None:
@@ -42,10 +44,16 @@ class Row:
         self.sampling = sampling
         self.moi = moi
         self.noise = noise
+        self.seed = seed & _INT64  # of the random numbers of policies that draw
         self.finish_reason: FinishReason | None = None
         self._eos = frozenset() if sampling.ignore_eos else eos
         self._text = TextStream(tokenizer, sampling.stop)
         self._count = 0
+
+    @property
+    def position(self) -> int:
+        """Where the token that comes next will be fed."""
+        return len(self.prompt) + self._count
 
     def push(self, token_id: int, entropy: float, intervention: float) -> TokenEvent:
         """Take the next token; sets `finish_reason` when it is the last."""
@@ -86,18 +94,16 @@ def prepare(
     if isinstance(prompts, str):
         raise ValueError("prompts must be a list of prompts; got a single string")
     samplings = _per_row("sampling", sampling, SamplingParams, len(prompts))
-    if isinstance(sampling, SamplingParams):
-        streams = [noise_stream(sampling.seed + index) for index in range(len(prompts))]
-    else:
-        streams = [noise_stream(params.seed) for params in samplings]
-    if noise is not None:
-        streams = _given_noise(noise, samplings)
+    shared = isinstance(sampling, SamplingParams)
+    seeds = [params.seed + index * shared for index, params in enumerate(samplings)]
+    streams = [noise_stream(seed) for seed in seeds] if noise is None else _given_noise(noise, samplings)
     configs = _per_row("moi", moi, MoIConfig, len(prompts))
     _check_shared(configs, limits)
     rows = []
     for index, prompt in enumerate(prompts):
         ids = _prompt_ids(index, prompt, tokenizer, limits, samplings[index].max_new_tokens)
-        rows.append(Row(index, ids, samplings[index], configs[index], streams[index], limits.eos, tokenizer))
+        own = samplings[index], configs[index], streams[index], seeds[index]
+        rows.append(Row(index, ids, *own, limits.eos, tokenizer))
     return rows
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from moi.policies import policy_named
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_config, load_tokenizer
 from moi_engines.end_tokens import end_ids
@@ -107,7 +108,9 @@ class SGLangEngine(RowEngine):
             seen[row.index] = len(entropy)
 
     def _settings(self, row: Row) -> dict[str, Any]:
-        told = {"per_token": True} if self.mixing else {}
+        told: dict[str, Any] = {"per_token": True} if self.mixing else {}
+        if policy_named(row.moi.policy).draws:
+            told["seed"] = row.seed
         return {"policy": row.moi.policy, **dict(row.moi.parameters), **told}
 
     def _report(self, chunk: dict[str, Any]) -> tuple[list[float], list[float]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from moi import Mixture, RowParams, embed, mix
 from moi_engines.checkpoint import Checkpoint
+from moi_engines.noise import drawn_uniforms
 from moi_engines.protocol import TokenEvent
 from moi_engines.request import Row
 from moi_engines.sampler import SamplingTensors, sample
@@ -134,7 +135,7 @@ class TorchLoop:
         if not self.mixing:
             one = torch.ones(len(token), 1, device=self.device)
             return Mixture(token[:, None].int(), one, torch.zeros(len(token), device=self.device))
-        given = settings.moi._asdict()
+        given = settings.moi._replace(uniforms=drawn_uniforms(rows, self.device))._asdict()
         return mix(logits.float(), token, rows[0].moi, **given, implementation=self.implementation)
 
     def scale(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from moi import MoIConfig, RowParams
+from moi.policies.declaration import uniform_count
 from moi_onnx.exporter import to_onnx
 from moi_onnx.ops import MixEmbed, MixInputs
 
@@ -53,7 +54,7 @@ def mix_inputs_model(
     dtype: torch.dtype = torch.float32,
     functions: Functions = "keep",
 ) -> ir.Model:
-    """The op alone, as a model: (logits, token, policy, parameters, temperature) -> (mix_ids, mix_weights, entropy)."""
+    """The op alone, as a model: logits, token and the fields of `moi.RowParams` to mix_ids, mix_weights, entropy."""
     model = _mix_inputs_model(config, vocab, opset, dtype)
     if functions == "inline":
         return model
@@ -124,9 +125,11 @@ def _mix_inputs_model(config: MoIConfig, vocab: int | None, opset: int, dtype: t
     example = (
         torch.zeros(rows, vocab or max(config.top_k + 7, 50), dtype=dtype),
         torch.zeros(rows, dtype=torch.int64),
-        *RowParams.of([config] * rows, [1.0] * rows),
+        *RowParams.of([config] * rows, [1.0] * rows)[:-1],
+        torch.zeros(rows, uniform_count(config.top_k)),
     )
-    return _exported(MixInputs(config), example, _MIX_INPUTS, _MIX_OUTPUTS, [logits, *[{0: "batch"}] * 4], opset)
+    dims = [logits, *[{0: "batch"}] * (len(example) - 1)]
+    return _exported(MixInputs(config), example, _MIX_INPUTS, _MIX_OUTPUTS, dims, opset)
 
 
 def _mix_embed_model(opset: int, dtype: torch.dtype) -> ir.Model:

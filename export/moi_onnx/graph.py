@@ -8,6 +8,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
+from moi.policies.declaration import uniform_count
 from moi.rows import parameter_count
 from moi_onnx.architectures import cache_shape
 from moi_onnx.caches import onnx_attention
@@ -76,8 +77,10 @@ def _example(step: StaticStep | ConcatStep, options: ExportOptions) -> tuple[Any
     else:
         place = (torch.ones(rows, columns + length, dtype=torch.int64), torch.arange(length).repeat(rows, 1))
     types = [{"top_k": torch.int64, "policy": torch.int32}.get(name, torch.float32) for name in SETTINGS]
-    widths = [(parameter_count(),) if name == "parameters" else () for name in SETTINGS]
-    settings = tuple(torch.ones(rows, *width, dtype=dtype) for width, dtype in zip(widths, types, strict=True))
+    widths = {"parameters": (parameter_count(),), "uniforms": (uniform_count(options.moi.top_k),)}
+    settings = tuple(
+        torch.ones(rows, *widths.get(name, ()), dtype=dtype) for name, dtype in zip(SETTINGS, types, strict=True)
+    )
     mixtures = (torch.zeros(rows, length, slots, dtype=torch.int32), torch.ones(rows, length, slots))
     return (*mixtures, *place, past, *settings)
 

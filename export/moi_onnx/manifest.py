@@ -17,8 +17,10 @@ from moi_onnx.options import DTYPES, FUNCTIONS, QUANTIZE, VARIANTS
 MODEL = "model.onnx"
 DATA = "model.onnx.data"
 CONFIG = "moi_config.json"
-FORMAT = 3  # 2: no bounds of entropy behind the parameters; 1: an input beta instead of parameters
+# 3: no uniforms for policies that draw; 2: no bounds of entropy behind the parameters; 1: an input beta instead of them
+FORMAT = 4
 NOISE = "float32 uniform in [0,1); token = inverse CDF over candidates ordered by (logit desc, id asc)"
+UNIFORMS = "float32 [batch, 8 + top_k] in [0,1), of moi.uniforms(seed, position); zeros where no policy draws"
 CACHE_LAYOUT = "[batch, heads, positions, width]"
 
 _Count = Annotated[int, Field(ge=1)]
@@ -65,6 +67,7 @@ class Manifest:
     plugins: list[dict[str, str]]
     versions: dict[str, str]
     noise: str = NOISE
+    uniforms: str = UNIFORMS
     cache_layout: str = CACHE_LAYOUT
     format: int = FORMAT
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from moi import MoIConfig
-from moi.mixture import policy_weights, softmax
+from moi.mixture import Given, policy_weights, softmax
 
 _BLOCK = 64
 _FLOAT32_MAX = torch.finfo(torch.float32).max
@@ -26,7 +26,13 @@ class MixInputs(nn.Module):
         self.config = config
 
     def forward(
-        self, logits: Tensor, token: Tensor, policy: Tensor, parameters: Tensor, temperature: Tensor
+        self,
+        logits: Tensor,
+        token: Tensor,
+        policy: Tensor,
+        parameters: Tensor,
+        temperature: Tensor,
+        uniforms: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """logits [B,V] of any float type, token int64 [B]; the rest as `moi.RowParams`.
 
@@ -44,7 +50,7 @@ class MixInputs(nn.Module):
         h = entropy(scaled if self.config.entropy == "support" else (z - peak) / tau[:, None])
         policy = torch.where(empty[:, 0], 0, policy)
         ids = torch.cat([token[:, None], candidates], 1).int()
-        return ids, policy_weights(policy, parameters, softmax(scaled), h), h
+        return ids, policy_weights(policy, parameters, Given(softmax(scaled), h[:, None], ids, uniforms)), h
 
 
 class MixEmbed(nn.Module):

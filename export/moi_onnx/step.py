@@ -19,7 +19,7 @@ from moi_onnx.functions import PLUGIN, mix_attributes
 from moi_onnx.options import ExportOptions
 from moi_onnx.sampling import SampleToken
 
-SETTINGS = ("noise", "temperature", "top_k", "top_p", "min_p", "policy", "parameters")
+SETTINGS = ("noise", "temperature", "top_k", "top_p", "min_p", "policy", "parameters", "uniforms")
 RESULTS = ("token", "decided", "next_mix_ids", "next_mix_weights", "entropy", "intervention", "logits")
 
 
@@ -59,11 +59,11 @@ class Step(nn.Module):
         return hidden
 
     def choose(self, hidden: Tensor, settings: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """RESULTS from the last hidden states [B,D] and SETTINGS, each [B] but for parameters [B,P]."""
-        noise, temperature, top_k, top_p, min_p, policy, parameters = settings
+        """RESULTS from the last hidden states [B,D] and SETTINGS: [B], parameters [B,P], uniforms [B,8+K]."""
+        noise, temperature, top_k, top_p, min_p, policy, parameters, uniforms = settings
         logits = output_logits(self.model, hidden)
         token, decided = self.sampler(logits, noise, temperature, top_k, top_p, min_p)
-        mixture = self._mix(logits, token, RowParams(policy, parameters, temperature))
+        mixture = self._mix(logits, token, RowParams(policy, parameters, temperature, uniforms))
         ids, weights = mixture.ids[:, None, :], mixture.weights[:, None, :]
         return token, decided, ids, weights, mixture.entropy, mixture.intervention, logits
 
@@ -71,7 +71,8 @@ class Step(nn.Module):
         rows = logits.shape[0]
         if not self.options.mixing:
             # The inputs stay, whatever the graph makes of them.
-            zero = (settings.temperature + settings.parameters[:, 0] + settings.policy) * 0
+            rest = settings.policy if settings.uniforms is None else settings.policy + settings.uniforms[:, 0]
+            zero = (settings.temperature + settings.parameters[:, 0] + rest) * 0
             return Mixture(token[:, None].int(), torch.ones_like(zero)[:, None], zero)
         slots = self.options.moi.top_k + 1
         ids, weights, entropy = torch.onnx.ops.symbolic_multi_out(

@@ -17,17 +17,21 @@ _PENDING = 64  # tokens; the array starts with room for as many, and doubles
 
 
 class RequestState:
-    """A request that mixes, or wants its entropies. Lives on the host's object for the request."""
+    """A request that mixes, or wants its entropies. Lives on the host's object for the request.
+
+    seed  of its random numbers, where its settings name none; the same in every process that decodes the request
+    """
 
     __slots__ = (
         *("_begins_open", "_length", "_parameters", "_pending", "_policy", "_rows"),
-        *("marks", "mixes", "replayed", "settings"),
+        *("marks", "mixes", "replayed", "seed", "settings"),
     )
 
-    def __init__(self, settings: RequestSettings, marks: Marks) -> None:
+    def __init__(self, settings: RequestSettings, marks: Marks, seed: int = 0) -> None:
         self.settings = settings
         self.mixes = settings.mixes
         self.marks = marks
+        self.seed = seed if settings.seed is None else settings.seed
         self.replayed = 0
         codes, values = encode([settings.moi], policy_layout())
         self._policy, self._parameters = codes[0], tuple(np.array(values[0], np.float32).view(np.int32).tolist())
@@ -41,7 +45,7 @@ class RequestState:
         if self._begins_open is None:
             self._begins_open = self.marks.open_after(prompt, True)
         policy = self._policy if self.marks.open_after(output, self._begins_open) else 0
-        return SlotSettings(policy, self.marks.end, self.marks.start, self._policy, self._parameters)
+        return SlotSettings(policy, self.marks.end, self.marks.start, self._policy, self.seed, self._parameters)
 
     def append(self, rows: Rows, index: int) -> None:
         """Row `index` of a sampled batch [B,W], which is kept until the next copy: cheaper than a copy each step."""

@@ -9,10 +9,11 @@ from typing import Any
 
 from moi import MoIConfig
 from moi.config import parameter_values
+from moi.policies import policy_named
 
 KEY = "moi"  # of custom_params and of meta_info
 THINK_END = "think_end"
-PER_REQUEST = ("until", "per_token")  # keys beside the policy and its parameters; `until` is mix_until
+PER_REQUEST = ("until", "per_token", "seed")  # keys beside the policy and its parameters; `until` is mix_until
 _PER_SERVER = ("top_k", "entropy", "prior", "preset")
 
 Until = str | int | None
@@ -44,16 +45,23 @@ class RequestSettings:
     moi           policy and parameters; K, entropy and prior are the server's
     mix_until     mix up to this token id, or up to the model's end of thinking ("think_end"); None: to the end
     per_token     report entropy and intervention of every token
+    seed          of the random numbers of a policy that draws; None: the host finds one
     """
 
     moi: MoIConfig
     mix_until: Until = None
     per_token: bool = False
+    seed: int | None = None
 
     @property
     def mixes(self) -> bool:
         """Whether some token may be fed as a mixture."""
         return self.moi.policy != "token"
+
+    @property
+    def draws(self) -> bool:
+        """Whether its policy draws random numbers."""
+        return policy_named(self.moi.policy).draws
 
 
 def request_settings(custom_params: Any, server: ServerSettings) -> RequestSettings:
@@ -71,7 +79,7 @@ def request_settings(custom_params: Any, server: ServerSettings) -> RequestSetti
     per_token = given.get("per_token", False)
     if not isinstance(per_token, bool):
         raise ValueError(f"per_token={per_token!r} is not allowed; per_token must be true or false")
-    return RequestSettings(moi, check_until(given.get("until", server.mix_until)), per_token)
+    return RequestSettings(moi, check_until(given.get("until", server.mix_until)), per_token, _check_seed(given))
 
 
 def _given(custom_params: Any) -> Mapping[str, Any] | None:
@@ -91,6 +99,13 @@ def _given(custom_params: Any) -> Mapping[str, Any] | None:
         if isinstance(value, (Mapping, Sequence)) and not isinstance(value, str):
             raise ValueError(f"{key}={_shown(value)} is not allowed; {key} must be a single value")
     return given
+
+
+def _check_seed(given: Mapping[str, Any]) -> int | None:
+    seed = given.get("seed")
+    if seed is None or (type(seed) is int and 0 <= seed < 2**63):
+        return seed
+    raise ValueError(f"seed={_shown(seed)} is not allowed; seed must be an integer in [0, 2^63)")
 
 
 def _shown(value: Any) -> str:

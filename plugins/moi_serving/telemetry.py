@@ -9,8 +9,9 @@ from moi_serving.replay import RequestState
 from moi_serving.row_layout import entropy_of, interventions, is_due
 
 # One generated token, as it travels to the tokenizer process: entropy, intervention, whether its mixture is what is fed
-# back, and how many were replayed so far. A plain tuple, since a worker without plugins writes it into its JSON.
-TokenRecord = tuple[float, float, bool, int]
+# back, how many were replayed so far, and the seed if the policy draws. A plain tuple, since a worker without plugins
+# writes it into its JSON.
+TokenRecord = tuple[float, float, bool, int, int | None]
 
 
 class TokenTelemetry:
@@ -18,13 +19,14 @@ class TokenTelemetry:
 
     def __init__(self, state: RequestState) -> None:
         self._state = state
+        self._seed = state.seed if state.settings.draws else None
 
     def __getitem__(self, tokens: slice) -> list[TokenRecord]:
         rows = self._state.rows(tokens.start or 0, tokens.stop)
         if not len(rows):
             return []
         columns = entropy_of(rows).tolist(), interventions(rows).tolist(), is_due(rows).tolist()
-        return [(*values, self._state.replayed) for values in zip(*columns, strict=True)]
+        return [(*values, self._state.replayed, self._seed) for values in zip(*columns, strict=True)]
 
 
 class Summary:
@@ -34,11 +36,12 @@ class Summary:
         self._entropy = self._intervention = 0.0
         self._count = self._due = self._replayed = 0
         self._last_due = False
+        self._seed: int | None = None
         self._lists: dict[str, list[float]] | None = {"entropy": [], "intervention": []} if per_token else None
 
     def add(self, records: Iterable[TokenRecord]) -> None:
         """Of tokens that were generated since."""
-        for entropy, intervention, due, replayed in records:
+        for entropy, intervention, due, replayed, self._seed in records:
             self._count += 1
             self._entropy += entropy
             self._intervention += intervention
@@ -50,9 +53,14 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """The last token has not been fed back, so its mixture does not count as mixed."""
-        return {
-            "mean_entropy": self._entropy / self._count,
-            "mean_intervention": self._intervention / self._count,
-            "mixed_tokens": self._due - self._last_due,
-            "replayed_tokens": self._replayed,
-        } | {key: list(values) for key, values in (self._lists or {}).items()}
+        seed = {} if self._seed is None else {"seed": self._seed}
+        return (
+            seed
+            | {
+                "mean_entropy": self._entropy / self._count,
+                "mean_intervention": self._intervention / self._count,
+                "mixed_tokens": self._due - self._last_due,
+                "replayed_tokens": self._replayed,
+            }
+            | {key: list(values) for key, values in (self._lists or {}).items()}
+        )

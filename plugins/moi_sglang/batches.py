@@ -68,7 +68,7 @@ class Batches:
                 settings.append(SlotSettings().words(width))
             else:
                 settings.append(state.settings_after(prompt_ids(req), output_ids(req)).words(width))
-                self._runtime.activate(request_id(req), state.marks.may_stop)
+                self._runtime.activate(request_id(req), state)
                 places, again = _again(state, start - len(prompt_ids(req)), length)
                 at.append(places + base)
                 rows.append(again)

@@ -49,7 +49,7 @@ class RequestInitialisation:
             _check_inputs(settings, host.input_beside_tokens(recv_req, scheduler))
             if settings.mixes or settings.per_token:
                 marks = self._thinking.marks(settings, lambda: host.thinking_words(scheduler))
-                keep_state(req, state := RequestState(settings, marks))
+                keep_state(req, state := RequestState(settings, marks, host.seed_of(req)))
                 host.report(req, TokenTelemetry(state))
         except ValueError as error:
             self._metrics.refused()

@@ -8,6 +8,7 @@ import torch
 
 from moi_serving.embedding import Mixer
 from moi_serving.metrics import Metrics
+from moi_serving.replay import RequestState
 from moi_serving.row_layout import ids_of, weights_of
 from moi_serving.settings import ServerSettings
 from moi_serving.slots import slots_of
@@ -29,6 +30,7 @@ class Runtime:
     batch     the ForwardBatch in its forward pass, and what is known of it
     active    ids of running requests that mix or report; without any, the hooks do nothing
     may_stop  those of them that stop mixing at some token
+    may_draw  those of them whose policy draws random numbers
     """
 
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
@@ -40,18 +42,22 @@ class Runtime:
         self.metadata = UNKNOWN
         self.active: set[str] = set()
         self.may_stop: set[str] = set()
+        self.may_draw: set[str] = set()
         self._slots: Slots | None = None
 
-    def activate(self, request: str, may_stop: bool) -> None:
+    def activate(self, request: str, state: RequestState) -> None:
         """A request by its id, from its prefill on."""
         self.active.add(request)
-        if may_stop:
+        if state.marks.may_stop:
             self.may_stop.add(request)
+        if state.settings.draws:
+            self.may_draw.add(request)
 
     def forget(self, request: str) -> None:
         """A request that ended, or was retracted."""
         self.active.discard(request)
         self.may_stop.discard(request)
+        self.may_draw.discard(request)
 
     def owns(self, runner: Any) -> bool:
         """Whether this runner's batches mix."""
@@ -88,9 +94,10 @@ class Runtime:
         """Plain rows through all kernels: compiled before the server is ready, not in its first request."""
         logits = torch.zeros(2, vocab, device=device)
         padding = torch.zeros(2, dtype=torch.int64, device=device)  # slot 0, which is no request's
-        pending = self.slots.compute(padding, logits, torch.ones(2, device=device))
-        for may_stop in (False, True):
-            for integers in (torch.int64, torch.int32):  # greedy tokens, sampled ones
-                rows = self.slots.store(padding, pending, padding.to(integers), padding, may_stop)
+        for position in (None, padding):
+            pending = self.slots.compute(padding, logits, torch.ones(2, device=device), position)
+            for may_stop in (False, True):
+                for integers in (torch.int64, torch.int32):  # greedy tokens, sampled ones
+                    rows = self.slots.store(padding, pending, padding.to(integers), padding, may_stop)
         x = self.slots.mixer(ids_of(rows), weights_of(rows))
         self.slots.apply(x, padding, padding, padding)

@@ -1,7 +1,7 @@
 """The sampler: computes the mixture of the logits a token is drawn from, and stores it in the request's slot.
 
-The weights of a mixture do not depend on the token, only component 0 of its ids does. So the mixture is made
-while the logits are intact (SGLang turns them into probabilities in place) and completed with the token.
+The mixture is made while the logits are intact (SGLang turns them into probabilities in place) and completed with the
+token, as `moi_serving.pending` says.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class Sampling:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._slots: Tensor | None = None  # of the batch being sampled, until its logits were read
+        self._position: Tensor | None = None  # where its tokens will be fed, if some row may draw
         self._pending: Any = None
 
     def sample(self, original: Any, runner: Any, logits_output: Any, forward_batch: Any, *args: Any, **kw: Any) -> Any:
@@ -31,14 +32,15 @@ class Sampling:
         slots, rows = host.slots(forward_batch), len(host.logits(logits_output))
         if len(slots) != rows:  # a graph has more
             slots = slots[:rows]
+        position = host.next_positions(forward_batch)
+        position = position if len(position) == rows else position[:rows]
         self._slots, self._pending = slots, None
+        self._position = position if self._runtime.may_draw else None
         try:
             token = original(runner, logits_output, forward_batch, *args, **kw)
         finally:
             self._slots = None
         if self._pending is not None:
-            position = host.next_positions(forward_batch)
-            position = position if len(position) == rows else position[:rows]
             packed = self._runtime.slots.store(slots, self._pending, token, position, bool(self._runtime.may_stop))
             host.send_to_host(logits_output, DeviceTelemetry(packed, self._runtime.metrics))
         return token
@@ -51,4 +53,5 @@ class Sampling:
         if self._slots is None:
             return
         slots, self._slots = self._slots, None
-        self._pending = self._runtime.slots.compute(slots, logits, host.temperatures(sampling_info))
+        temperatures = host.temperatures(sampling_info)
+        self._pending = self._runtime.slots.compute(slots, logits, temperatures, self._position)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from moi import MoIConfig
+from moi.policies import policy_named
 from moi_serving.embedding import mix_looked_up
 from moi_serving.pending import PendingMixtures
 from moi_tensorrt_llm.compatibility import refuse_model, refuse_step
@@ -54,6 +55,10 @@ def default_config(text: str | None) -> MoIConfig | None:
         raise ValueError(f"{DEFAULT_VARIABLE}={text!r} is not a JSON object of MoI settings: {error}") from error
     if config.prior == "sampling":
         raise ValueError(f'{DEFAULT_VARIABLE}: prior="sampling" needs each request\'s temperature; use prior="raw"')
+    if policy_named(config.policy).draws:
+        raise ValueError(
+            f"{DEFAULT_VARIABLE}: policy {config.policy!r} needs each request's seed; use MoILogitsProcessor"
+        )
     return config
 
 

@@ -1,7 +1,7 @@
 """Mixture of Inputs (arXiv 2505.14827): keep the distribution a token was sampled from in the next input."""
 
 from moi.config import PRESETS, MoIConfig
-from moi.functional import embed, mix
+from moi.functional import embed, mix, uniforms
 from moi.mixture import Mixture
 from moi.policies import Parameter, Policy, load_policies, policy_code, policy_codes, policy_names
 from moi.rows import RowParams
@@ -22,4 +22,5 @@ __all__ = [
     "policy_code",
     "policy_codes",
     "policy_names",
+    "uniforms",
 ]

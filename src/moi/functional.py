@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moi import ops  # noqa: F401  (registers torch.ops.moi)
+from moi import ops  # registers torch.ops.moi, too
 from moi.config import LEAST_TEMPERATURE, MoIConfig, check_temperature, parameter_values
 from moi.mixture import Mixture
 from moi.policies import BOUNDS, Parameter, load_policies, policy_code, policy_named
+from moi.policies.declaration import uniform_count
 from moi.rows import RowParams, parameter_count
 
 _INTEGERS = (torch.int32, torch.int64)
@@ -27,6 +28,7 @@ def mix(
     temperature: Number | None = None,
     policy: str | Tensor | None = None,
     parameters: Mapping[str, Number] | Tensor | None = None,
+    uniforms: Tensor | None = None,
     implementation: str = "auto",
 ) -> Mixture:
     """What the next input is made of, given the logits and the token sampled from them.
@@ -43,6 +45,7 @@ def mix(
                  min_entropy and max_entropy, read by all; or all of them at once, float32 [B,P] as in
                  `moi.RowParams`: overrides config.parameters
     beta         short for parameters={"beta": beta}, for rows of any policy
+    uniforms     float32 [B,8+K] as of `moi.uniforms`, which policies that draw need
     implementation  "auto", "reference", "numba", "triton" or "flashinfer"
 
     Returns a Mixture on the logits' device. Raises ValueError for bad shapes, types or values (values of
@@ -62,7 +65,8 @@ def mix(
     temperatures = _temperature_rows(1.0 if temperature is None else temperature, rows, logits.device)
     if config.prior == "sampling":  # too small to divide by: greedy
         temperatures = torch.where(temperatures < LEAST_TEMPERATURE, 0.0, temperatures)
-    settings = RowParams(codes, values, temperatures)
+    _check_uniforms(uniforms, policy, codes, config.top_k, logits.device)
+    settings = RowParams(codes, values, temperatures, uniforms)
     out = torch.ops.moi.mix(logits, token, *settings, config.top_k, config.entropy, config.prior, implementation)
     return Mixture(*out)
 
@@ -106,6 +110,21 @@ def embed(
     return out
 
 
+def uniforms(seed: Tensor, position: Tensor, top_k: int = 20, *, implementation: str = "auto") -> Tensor:
+    """The random numbers of a step, float32 [B,8+K] in [0,1): the same for a seed and a position everywhere.
+
+    seed      int64 [B], of each request
+    position  int32 or int64 [B], where the token that is sampled now will be fed
+    top_k     K, as of the mixture
+
+    Raises ValueError for bad shapes or types, RuntimeError if the implementation cannot run there.
+    """
+    rows, device = len(seed), seed.device
+    _check_rows("seed", seed, rows, device, (torch.int64,))
+    _check_rows("position", position, rows, device, _INTEGERS)
+    return ops.resolve(implementation, device).uniforms(seed, position, uniform_count(top_k))
+
+
 def _describe(tensor: Tensor) -> str:
     return f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
 
@@ -121,6 +140,25 @@ def _check_rows(key: str, rows: Tensor, count: int, device: torch.device, dtypes
     if rows.shape != (count,) or rows.device != device or rows.dtype not in dtypes:
         allowed = " or ".join(str(dtype) for dtype in dtypes)
         raise ValueError(f"{key} must be {allowed} [{count}] on {device}, got {_describe(rows)}")
+
+
+def _check_uniforms(
+    uniforms: Tensor | None, policy: str | Tensor, codes: Tensor, top_k: int, device: torch.device
+) -> None:
+    """ValueError for a wrong shape or type; or for none where a policy draws, as far as that is known here."""
+    if uniforms is not None:
+        shape = (len(codes), uniform_count(top_k))
+        if uniforms.shape != shape or uniforms.device != device or uniforms.dtype != torch.float32:
+            raise ValueError(f"uniforms must be float32 {list(shape)} on {device}, got {_describe(uniforms)}")
+        return
+    if isinstance(policy, str):
+        drawing = [policy] if policy_named(policy).draws else []
+    elif codes.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    else:
+        drawing = [load_policies()[code].name for code in codes.unique().tolist() if load_policies()[code].draws]
+    if drawing:
+        raise ValueError(f"policy={drawing[0]!r} draws random numbers; pass uniforms=moi.uniforms(seed, position, K)")
 
 
 def _check_range(key: str, values: Tensor, low: int, high: int) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from moi.candidates import largest
 from moi.policies import Policy, load_policies
+from moi.policies.declaration import SHARED_UNIFORMS
 from moi.rows import RowParams
 
 _FLOAT32_MAX = torch.finfo(torch.float32).max
@@ -76,7 +77,7 @@ def mix(
         h = normalised_entropy(softmax((z - peak) / tau[:, None]), vocab)
     policy = torch.where(empty[:, 0], 0, rows.policy)
     ids = torch.cat([token[:, None], candidates], 1).int()
-    return Mixture(ids, policy_weights(policy, rows.parameters, p, h), h)
+    return Mixture(ids, policy_weights(policy, rows.parameters, Given(p, h[:, None], ids, rows.uniforms)), h)
 
 
 def embed(ids: Tensor, weights: Tensor, table: Tensor, start: int, end: int) -> Tensor:
@@ -107,26 +108,38 @@ def normalised_entropy(p: Tensor, support: int) -> Tensor:
     return (nats / math.log(support)).clamp(0, 1)
 
 
-def policy_weights(policy: Tensor, parameters: Tensor, p: Tensor, h: Tensor) -> Tensor:
-    """weights [B,S] of each row by its own policy; a code that is none decodes plainly, as do rows out of bounds.
+class Given(NamedTuple):
+    """What policies weigh by: the prior p [B,K], its entropy h [B,1], ids [B,S], and uniforms [B,8+K] or None."""
 
-    policy int32 [B], parameters float32 [B,P], p the prior [B,K], h its entropy [B].
+    p: Tensor
+    h: Tensor
+    ids: Tensor
+    uniforms: Tensor | None
+
+
+def policy_weights(policy: Tensor, parameters: Tensor, given: Given) -> Tensor:
+    """weights [B,S] of each row by its own policy; policy int32 [B], parameters float32 [B,P].
+
+    Plain are a code that is none, rows out of the bounds of entropy, and rows that draw without uniforms.
     """
+    h = given.h[:, 0]
     policy = torch.where((h < parameters[:, -2]) | (h > parameters[:, -1]), 0, policy)
     plain, *others = load_policies()
-    own, rest = _weigh(plain, parameters, p, h[:, None])
+    own, rest = _weigh(plain, parameters, given)
     for code, each in enumerate(others, start=1):
-        own_here, rest_here = _weigh(each, parameters, p, h[:, None])
+        if each.draws and given.uniforms is None:
+            continue
+        own_here, rest_here = _weigh(each, parameters, given)
         own = torch.where(policy[:, None] == code, own_here, own)
         rest = torch.where(policy[:, None] == code, rest_here, rest)
     return torch.cat([own, rest], 1)
 
 
-def _weigh(policy: Policy, parameters: Tensor, p: Tensor, h: Tensor) -> tuple[Any, Any]:
+def _weigh(policy: Policy, parameters: Tensor, given: Given) -> tuple[Any, Any]:
     """One policy for all rows: (weight of the token [B,1], of the candidates [B,K]), bound to what it asks for."""
     columns = {name: parameters[:, i : i + 1] for i, name in enumerate(policy.names)}
     own, rest = policy.weights(
-        **{name: columns[name] if name in columns else _GIVEN[name](p, h) for name in policy.arguments}
+        **{name: columns[name] if name in columns else _ARGUMENTS[name](given) for name in policy.arguments}
     )
     return _normalised(own, rest) if policy.normalised else (own, rest)
 
@@ -148,11 +161,22 @@ def _mass_before(p: Tensor) -> Tensor:
     return torch.where(rank < rank[:, None], p[:, None, :], 0.0).sum(-1)
 
 
-# Arguments of a policy's function, of the prior p [B,K] and its entropy h [B,1].
-_GIVEN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "prior": lambda p, h: p,
-    "entropy": lambda p, h: h,
-    "rank": lambda p, h: _ranks(p).float(),
-    "before": lambda p, h: _mass_before(p),
-    "best": lambda p, h: p[:, :1],
+def _shared_uniform(place: int) -> Callable[[Given], Tensor]:
+    return lambda given: _drawn(given)[:, place : place + 1]
+
+
+def _drawn(given: Given) -> Tensor:
+    assert given.uniforms is not None, "asked for by policies that draw alone"
+    return given.uniforms
+
+
+_ARGUMENTS: dict[str, Callable[[Given], Tensor]] = {
+    "prior": lambda given: given.p,
+    "entropy": lambda given: given.h,
+    "rank": lambda given: _ranks(given.p).float(),
+    "before": lambda given: _mass_before(given.p),
+    "best": lambda given: given.p[:, :1],
+    "other": lambda given: (given.ids[:, 1:] != given.ids[:, :1]).float(),
+    "uniform": lambda given: _drawn(given)[:, len(SHARED_UNIFORMS) :],
+    **{name: _shared_uniform(place) for place, name in enumerate(SHARED_UNIFORMS)},
 }

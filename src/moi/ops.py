@@ -1,7 +1,8 @@
 """The torch.library ops moi::mix and moi::embed: one node each under torch.compile and torch.export.
 
 Their arguments are tensors and scalars only; `moi.mix` and `moi.embed` are the friendly front.
-Shapes: logits [B,V]; token, policy, temperature [B]; parameters [B,P]; ids, weights [B,S]; table [rows,D].
+Shapes: logits [B,V]; token, policy, temperature [B]; parameters [B,P]; uniforms [B,8+K]; ids, weights [B,S];
+table [rows,D].
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from moi.rows import RowParams
 
 _LIBRARY = torch.library.Library("moi", "DEF")
 _LIBRARY.define(
-    "mix(Tensor logits, Tensor token, Tensor policy, Tensor parameters, Tensor temperature, int top_k, str entropy, "
-    "str prior, str implementation) -> (Tensor ids, Tensor weights, Tensor entropy)"
+    "mix(Tensor logits, Tensor token, Tensor policy, Tensor parameters, Tensor temperature, Tensor? uniforms, "
+    "int top_k, str entropy, str prior, str implementation) -> (Tensor ids, Tensor weights, Tensor entropy)"
 )
 _LIBRARY.define("embed(Tensor ids, Tensor weights, Tensor table, int start, int end, str implementation) -> Tensor")
 _LIBRARY.define(
@@ -49,13 +50,14 @@ def _mix(
     policy: Tensor,
     parameters: Tensor,
     temperature: Tensor,
+    uniforms: Tensor | None,
     top_k: int,
     entropy: str,
     prior: str,
     implementation: str,
 ) -> Mixture:
     run = resolve(implementation, logits.device).mix
-    return run(logits, token, RowParams(policy, parameters, temperature), top_k, entropy, prior)
+    return run(logits, token, RowParams(policy, parameters, temperature, uniforms), top_k, entropy, prior)
 
 
 def _mix_fake(
@@ -64,6 +66,7 @@ def _mix_fake(
     policy: Tensor,
     parameters: Tensor,
     temperature: Tensor,
+    uniforms: Tensor | None,
     top_k: int,
     entropy: str,
     prior: str,

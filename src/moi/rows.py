@@ -25,11 +25,13 @@ class RowParams(NamedTuple):
     parameters   float32 [B,P], column i for the i-th parameter that the row's policy declares, the last two for
                  min_entropy and max_entropy; others are not read
     temperature  float32 [B], the sampler's; 0 for greedy
+    uniforms     float32 [B,8+K] as of `moi.uniforms`, read by rows whose policy draws; None: such rows decode plainly
     """
 
     policy: Tensor
     parameters: Tensor
     temperature: Tensor
+    uniforms: Tensor | None = None
 
     @classmethod
     def of(
@@ -45,7 +47,8 @@ class RowParams(NamedTuple):
 
     def select(self, rows: Tensor | int) -> RowParams:
         """These rows, by their places or a mask; or one."""
-        return RowParams(self.policy[rows], self.parameters[rows], self.temperature[rows])
+        uniforms = None if self.uniforms is None else self.uniforms[rows]
+        return RowParams(self.policy[rows], self.parameters[rows], self.temperature[rows], uniforms)
 
 
 def policy_layout() -> dict[str, tuple[str, ...]]:

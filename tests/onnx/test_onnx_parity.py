@@ -22,6 +22,7 @@ pytest.importorskip("onnxruntime")
 import onnx_ir as ir
 
 from moi import MoIConfig
+from moi.mixture import Given
 from moi_engines import onnx_export
 from moi_engines.graph_cache import ConcatCache
 from moi_engines.onnx_engine import ONNXEngine
@@ -89,30 +90,32 @@ def _over_the_vocabulary(patch: pytest.MonkeyPatch) -> None:
 
 
 def _more_beta(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ops, "policy_weights", lambda policy, parameters, p, h: _weights(policy, parameters + 0.02, p, h))
+    patch.setattr(ops, "policy_weights", lambda policy, parameters, given: _weights(policy, parameters + 0.02, given))
 
 
 def _no_slot_0(patch: pytest.MonkeyPatch) -> None:
-    def weights(policy: Any, parameters: Any, p: Any, h: Any) -> Any:
-        own, others = _weights(policy, parameters, p, h).split([1, p.shape[1]], 1)
+    def weights(policy: Any, parameters: Any, given: Given) -> Any:
+        own, others = _weights(policy, parameters, given).split([1, given.p.shape[1]], 1)
         return torch.cat([torch.where(policy[:, None] == 0, own, 0.0), others], 1)
 
     patch.setattr(ops, "policy_weights", weights)
 
 
 def _a_candidate_fewer(patch: pytest.MonkeyPatch) -> None:
-    def weights(policy: Any, parameters: Any, p: Any, h: Any) -> Any:
+    def weights(policy: Any, parameters: Any, given: Given) -> Any:
+        p = given.p
         fewer = p[:, :-1] / p[:, :-1].sum(-1, keepdim=True)
         h = -(fewer * torch.log(fewer.clamp(min=1e-30))).sum(-1) / math.log(fewer.shape[1])
-        return _weights(policy, parameters, torch.cat([fewer, torch.zeros_like(p[:, :1])], 1), h)
+        cut = torch.cat([fewer, torch.zeros_like(p[:, :1])], 1)
+        return _weights(policy, parameters, given._replace(p=cut, h=h[:, None]))
 
     patch.setattr(ops, "policy_weights", weights)
 
 
 def _the_neighbours(patch: pytest.MonkeyPatch) -> None:
     class Neighbours(ops.MixInputs):
-        def forward(self, logits: Any, token: Any, policy: Any, parameters: Any, temperature: Any) -> Any:
-            ids, weights, h = super().forward(logits, token, policy, parameters, temperature)
+        def forward(self, *inputs: Any) -> Any:
+            ids, weights, h = super().forward(*inputs)
             return torch.cat([ids[1:], ids[:1]]), torch.cat([weights[1:], weights[:1]]), h
 
     patch.setattr(functions, "MixInputs", Neighbours)

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from moi import MoIConfig, RowParams
+from moi.ops import resolve
+from moi.policies.declaration import uniform_count
 from moi_serving.embedding import Mixer
-from moi_serving.pending import PendingMixture
+from moi_serving.pending import NO_TOKEN, PendingMixture
 from moi_serving.row_layout import NOT_DUE, ids_of, pack, position_of, token_of, weights_of
 from moi_serving.slots.tables import Tables
 
@@ -31,10 +33,19 @@ class Slots:
         self.mixer = mixer
         self._moi = moi
 
-    def compute(self, slots: Tensor, logits: Tensor, temperature: Tensor) -> Any:
-        """Pending mixtures of logits float32 [B,V], temperature [B] or [B,1], of the requests in `slots` int64 [B]."""
+    def compute(self, slots: Tensor, logits: Tensor, temperature: Tensor, position: Tensor | None = None) -> Any:
+        """Pending mixtures of logits float32 [B,V], temperature [B] or [B,1], of the requests in `slots` int64 [B].
+
+        position  [B], where the tokens will be fed: given if some row may draw random numbers
+        """
         policy, parameters = (each.index_select(0, slots) for each in (self.tables.policy, self.tables.parameters))
-        return PendingMixture.compute(logits, RowParams(policy, parameters, temperature.view(-1)), self._moi, slots)
+        rows = RowParams(policy, parameters, temperature.view(-1))
+        if position is None:
+            return PendingMixture.compute(logits, rows, self._moi, slots)
+        seed = self.tables.seed.index_select(0, slots)
+        drawn = resolve("auto", slots.device).uniforms(seed, position, uniform_count(self._moi.top_k))
+        placeholder = torch.full_like(slots, NO_TOKEN)
+        return PendingMixture.compute(logits, rows._replace(uniforms=drawn), self._moi, placeholder)
 
     def store(self, slots: Tensor, pending: Any, token: Tensor, position: Tensor, may_stop: bool) -> Tensor:
         """Rows int32 [B,W] of the completed mixtures, which are also written to `tables.mixtures`.

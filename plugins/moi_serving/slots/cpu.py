@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from moi import MoIConfig
-from moi.kernels.numba_kernels import array_of, variant
+from moi.kernels.numba_kernels import NO_UNIFORMS, array_of, variant
+from moi.kernels.numba_philox import fill
+from moi.policies.declaration import uniform_count
 from moi_serving.embedding import Mixer, TableMixer
+from moi_serving.pending import exclusive_policies
 from moi_serving.slots import numba_kernels
 from moi_serving.slots.base import Slots
 from moi_serving.slots.tables import Tables
@@ -43,19 +46,21 @@ class CPUSlots(Slots):
         marks = tables.stop_mixing_token_id, tables.resume_mixing_token_id, tables.resume_policy
         self._marks = tuple(table.numpy() for table in marks)
         self._policy, self._parameters = tables.policy.numpy(), tables.parameters.numpy()
+        self._seed, self._exclusive = tables.seed.numpy(), exclusive_policies(tables.policy.device).numpy()
         self._floats = self._bits.view(np.float32)
         self._arrays = Arrays()
 
-    def compute(self, slots: Tensor, logits: Tensor, temperature: Tensor) -> Any:
+    def compute(self, slots: Tensor, logits: Tensor, temperature: Tensor, position: Tensor | None = None) -> Any:
         """As `Slots.compute`."""
-        moi, bits, at = (
-            self._moi,
-            np.empty((len(slots), self._bits.shape[1]), np.int32),
-            self._arrays.of("slots", slots),
-        )
+        moi, at = self._moi, self._arrays.of("slots", slots)
+        bits, uniforms = np.empty((len(slots), self._bits.shape[1]), np.int32), NO_UNIFORMS
+        if position is not None:
+            uniforms = np.empty((len(slots), uniform_count(moi.top_k)), np.float32)
+            fill(self._seed[at], position.numpy(), uniforms)
         policies = numba_kernels.compute(
             *(array_of(logits.float()).view(np.int32), self._arrays.of("temperature", temperature).reshape(-1), at),
-            *(self._policy, self._parameters, *variant(logits.shape[1], moi.top_k, moi.entropy, moi.prior)),
+            *(self._policy, self._parameters, uniforms),
+            *variant(logits.shape[1], moi.top_k, moi.entropy, moi.prior),
             *(bits, bits.view(np.float32)),
         )
         return policies, bits
@@ -65,7 +70,7 @@ class CPUSlots(Slots):
         policies, bits = pending
         numba_kernels.store(
             *(self._arrays.of("slots", slots), policies, token.numpy(), position.numpy()),
-            *(may_stop, *self._marks, self._policy, bits, self._bits),
+            *(may_stop, *self._marks, self._exclusive, self._policy, bits, bits.view(np.float32), self._bits),
         )
         return torch.from_numpy(bits)
 

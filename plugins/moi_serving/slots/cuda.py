@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moi_serving.pending import exclusive_policies
 from moi_serving.row_layout import ENTROPY, NOT_DUE, POSITION
 from moi_serving.slots.base import Slots
 
@@ -24,7 +25,7 @@ class GPUSlots(Slots):
         bits = weights.view(torch.int32), entropy.view(torch.int32)
         with torch.cuda.device_of(rows):
             kernel[(len(slots),)](
-                *(slots, pending.policy, ids, *bits, token, position),
+                *(slots, pending.policy, ids, *bits, token, position, exclusive_policies(rows.device)),
                 *(tables.mixtures, tables.policy, tables.stop_mixing_token_id),
                 *(tables.resume_mixing_token_id, tables.resume_policy, rows),
                 NOT_DUE=NOT_DUE,
@@ -34,6 +35,7 @@ class GPUSlots(Slots):
                 ENTROPY=width + ENTROPY,
                 PAD=1 << (width - 1).bit_length(),
                 MAY_STOP=may_stop,
+                DRAWN=pending.drawn,
                 num_warps=1,
             )
         return rows

@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from moi.kernels.numba_kernels import compiled_mix
 from moi.kernels.numba_loops import compiled, embed
+from moi_serving.pending import NO_TOKEN
 from moi_serving.row_layout import ENTROPY, NOT_DUE, POSITION, TOKEN, component_count
 
 _mix = compiled_mix()
@@ -15,17 +18,33 @@ _size = compiled(component_count)
 
 
 @compiled
-def compute(logits, temperature, slots, policy, parameters, over_vocab, sampling, inverse_log, bits, floats):
+def compute(logits, temperature, slots, policy, parameters, uniforms, over_vocab, sampling, inverse_log, bits, floats):
     """Mixtures of logits [B,V], as bits, into rows [B,W]; the policies of the rows [B]."""
     size, policies, own = _size(bits.shape[1]), policy[slots], parameters[slots]
     ids, weights, h = bits[:, :size], floats[:, size : 2 * size], floats[:, ENTROPY]
-    _mix(logits, slots, policies, own, temperature, over_vocab, sampling, inverse_log, ids, weights, h)
+    unknown = np.full(len(slots), NO_TOKEN)
+    _mix(logits, unknown, policies, own, temperature, uniforms, over_vocab, sampling, inverse_log, ids, weights, h)
     return policies
 
 
 @compiled
-def store(slots, policies, token, position, may_stop, stop_token, resume_token, resume_policy, policy, bits, mixtures):
+def store(
+    slots,
+    policies,
+    token,
+    position,
+    may_stop,
+    stop_token,
+    resume_token,
+    resume_policy,
+    exclusive,
+    policy,
+    bits,
+    floats,
+    mixtures,
+):
     """Completes the rows [B,W] and copies them into the table [R,W]."""
+    size = _size(bits.shape[1])
     for b in range(len(slots)):
         slot, plain = slots[b], policies[b] == 0
         if may_stop and token[b] == stop_token[slot]:
@@ -33,8 +52,22 @@ def store(slots, policies, token, position, may_stop, stop_token, resume_token, 
         if may_stop and token[b] == resume_token[slot]:
             policy[slot] = resume_policy[slot]
         bits[b, TOKEN] = token[b]
+        if exclusive[policies[b]]:
+            exclude(bits[b, :size], floats[b, size : 2 * size])
         bits[b, POSITION] = NOT_DUE if plain else position[b]
         mixtures[slot] = bits[b]
+
+
+@compiled
+def exclude(ids, weights):
+    """The candidate that is the token has no share: those of the others [S] are divided by what is left."""
+    total = weights[0]
+    for i in range(1, len(ids)):
+        if ids[i] == ids[0]:
+            weights[i] = 0
+        total += weights[i]
+    for i in range(len(ids)):
+        weights[i] /= total
 
 
 @compiled

@@ -18,6 +18,7 @@ def kernel(
     entropy_ptr,  # [B], likewise
     token_ptr,  # integer [B]
     position_ptr,  # integer [B]
+    exclusive_ptr,  # bool by code of a policy
     mixtures_ptr,  # int32 [R,W]
     policies_ptr,  # int32 [R]
     stop_tokens_ptr,  # int32 [R]
@@ -31,19 +32,26 @@ def kernel(
     ENTROPY: tl.constexpr,
     PAD: tl.constexpr,
     MAY_STOP: tl.constexpr,
+    DRAWN: tl.constexpr,
 ):
     """Complete one row and store it: in rows, and in the table under its slot."""
     row = tl.program_id(0)
     slot = tl.load(slots_ptr + row).to(tl.int64)
     token = tl.load(token_ptr + row).to(tl.int32)
     policy = tl.load(policy_ptr + row)
+    word = tl.arange(0, PAD)
+    weights = tl.load(weights_ptr + row * S + word - S, mask=(word >= S) & (word < 2 * S), other=0)
+    if DRAWN:
+        exclusive = tl.load(exclusive_ptr + policy) != 0
+        candidate = tl.load(ids_ptr + row * S + word - S, mask=(word > S) & (word < 2 * S), other=-1)
+        shares = tl.where(exclusive & (candidate == token), 0.0, weights.to(tl.float32, bitcast=True))
+        shares = shares / tl.where(exclusive, tl.sum(shares, 0), 1.0)
+        weights = shares.to(tl.int32, bitcast=True)
     if MAY_STOP:
         policy = tl.where(token == tl.load(stop_tokens_ptr + slot), 0, policy)
         resumes = token == tl.load(resume_tokens_ptr + slot)
         tl.store(policies_ptr + slot, tl.where(resumes, tl.load(resume_policies_ptr + slot), policy))
-    word = tl.arange(0, PAD)
     ids = tl.load(ids_ptr + row * S + word, mask=(word > 0) & (word < S), other=0)
-    weights = tl.load(weights_ptr + row * S + word - S, mask=(word >= S) & (word < 2 * S), other=0)
     due = tl.where(policy != 0, tl.load(position_ptr + row).to(tl.int32), NOT_DUE)
     entropy = tl.load(entropy_ptr + row)
     values = tl.where(word < S, tl.where(word == 0, token, ids), weights)

@@ -6,6 +6,7 @@ nothing was written to decodes plainly, as does padding, whose slot is 0.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -19,18 +20,19 @@ NO_TOKEN = -1  # in the place of a token id
 
 
 class SlotSettings(NamedTuple):
-    """What the tables of a slot are set to, in the order of `Tables`. parameters: float32 bits, as many as are set."""
+    """What the tables of a slot are set to. parameters: float32 bits, as many as are set."""
 
     policy: int = 0
     stop_mixing_token_id: int = NO_TOKEN
     resume_mixing_token_id: int = NO_TOKEN
     resume_policy: int = 0
+    seed: int = 0
     parameters: tuple[int, ...] = ()
 
     def words(self, width: int) -> tuple[int, ...]:
         """As `Tables.configure` takes them, with `width` parameters."""
-        *words, parameters = self
-        return (*words, *parameters, *(0,) * (width - len(parameters)))
+        *words, seed, parameters = self
+        return (*words, *_halves(seed), *parameters, *(0,) * (width - len(parameters)))
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Tables:
     stop_mixing_token_id     int32 [R], what follows that token is plain; or -1
     resume_mixing_token_id   int32 [R], what follows that token is mixed again; or -1
     resume_policy            int32 [R], the policy that it is mixed with again
+    seed                     int64 [R], of the random numbers of policies that draw
     """
 
     mixtures: Tensor
@@ -51,6 +54,7 @@ class Tables:
     stop_mixing_token_id: Tensor
     resume_mixing_token_id: Tensor
     resume_policy: Tensor
+    seed: Tensor
 
     @classmethod
     def allocate(cls, slots: int, top_k: int, device: Any) -> Tables:
@@ -64,15 +68,18 @@ class Tables:
             torch.full((slots,), NO_TOKEN, dtype=torch.int32, device=device),
             torch.full((slots,), NO_TOKEN, dtype=torch.int32, device=device),
             torch.zeros(slots, dtype=torch.int32, device=device),
+            torch.zeros(slots, dtype=torch.int64, device=device),
         )
 
     def configure(self, slots: Tensor, settings: Tensor) -> None:
-        """SlotSettings as words int32 [n,4+P] for these slots, which forget their mixtures."""
+        """SlotSettings as words int32 [n,6+P] for these slots, which forget their mixtures."""
         self.forget(slots)
         integers = (self.policy, self.stop_mixing_token_id, self.resume_mixing_token_id, self.resume_policy)
         for column, table in enumerate(integers):
             table.index_copy_(0, slots, settings[:, column])
-        self.parameters.index_copy_(0, slots, settings[:, len(integers) :].view(torch.float32))
+        seed, parameters = settings[:, len(integers) :].split((2, self.parameters.shape[1]), 1)
+        self.seed.index_copy_(0, slots, seed.contiguous().view(torch.int64)[:, 0])
+        self.parameters.index_copy_(0, slots, parameters.view(torch.float32))
 
     def forget(self, slots: Tensor) -> None:
         """No mixture is due for these slots. Their rows keep their ids, which are looked up all the same."""
@@ -83,3 +90,9 @@ class Tables:
         """On the device, of one request."""
         each = [getattr(self, field.name) for field in fields(self)]
         return sum(table.stride(0) * table.element_size() for table in each)
+
+
+def _halves(seed: int) -> tuple[int, int]:
+    """The words of an int64 as int32, the lower first, as memory holds them."""
+    low, high = struct.unpack("<ii", struct.pack("<q", seed))
+    return low, high

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from moi import philox
 from moi.mixture import Mixture
 from moi.registry import Registry
 from moi.rows import RowParams
@@ -23,11 +24,13 @@ class Implementation(NamedTuple):
     mix          (logits, token, rows, top_k, entropy, prior) -> Mixture
     embed        (ids, weights, table, start, end, out) -> None, fills out [B,D]
     unavailable  (device) -> why it cannot run there and what to install, or None
+    uniforms     as `moi.philox.uniforms`
     """
 
     mix: Callable[[Tensor, Tensor, RowParams, int, str, str], Mixture]
     embed: Callable[[Tensor, Tensor, Tensor, int, int, Tensor], None]
     unavailable: Callable[[torch.device], str | None]
+    uniforms: Callable[[Tensor, Tensor, int], Tensor] = philox.uniforms
 
 
 IMPLEMENTATIONS = Registry(

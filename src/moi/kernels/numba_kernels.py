@@ -11,6 +11,7 @@ import importlib.util
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from moi.kernels import Implementation
 from moi.mixture import Mixture
 from moi.policies import load_policies
 from moi.rows import RowParams
+
+NO_UNIFORMS = np.zeros((1, 0), np.float32)  # one row for all: policies that draw find nothing, and are plain
 
 
 @functools.cache
@@ -38,6 +41,7 @@ def mix(logits: Tensor, token: Tensor, rows: RowParams, top_k: int, entropy: str
     compiled_mix()(
         array_of(logits.float()).view("int32"),
         *(array_of(token), array_of(rows.policy), array_of(rows.parameters), array_of(rows.temperature)),
+        NO_UNIFORMS if rows.uniforms is None else array_of(rows.uniforms),
         *variant(logits.shape[1], top_k, entropy, prior),
         *(ids.numpy(), weights.numpy(), h.numpy()),
     )
@@ -79,4 +83,11 @@ def unavailable(device: torch.device) -> str | None:
     return None
 
 
-NUMBA = Implementation(mix, embed, unavailable)
+def uniforms(seed: Tensor, position: Tensor, count: int) -> Tensor:
+    """As `moi.philox.uniforms`."""
+    from moi.kernels import numba_philox
+
+    return numba_philox.uniforms(seed, position, count)
+
+
+NUMBA = Implementation(mix, embed, unavailable, uniforms)

@@ -15,7 +15,8 @@ import numpy as np
 from numba import njit
 
 from moi.policies import Policy
-from moi.policies.declaration import ARGUMENTS
+from moi.policies.arithmetic import rebound
+from moi.policies.declaration import ARGUMENTS, SHARED_UNIFORMS
 
 GROUP = 256  # ids whose largest key is compared with the K-th before any of them is looked at
 _SIGN = np.int32(31)
@@ -137,6 +138,7 @@ def mixer(policies: tuple[Policy, ...]) -> Any:
         policy: Any,
         parameters: Any,
         temperature: Any,
+        uniforms: Any,
         over_vocab: bool,
         sampling: bool,
         inverse_log: Any,
@@ -161,28 +163,31 @@ def mixer(policies: tuple[Policy, ...]) -> Any:
             h = np.float32(min(max(nats * inverse_log, 0.0), 1.0))
             entropy[b] = h
             code = np.int32(0) if h < parameters[b, -2] or h > parameters[b, -1] else np.int32(policy[b])
-            weigh(code, p, h, parameters[b], weights[b])
+            weigh(code, p, h, parameters[b], uniforms[min(b, len(uniforms) - 1)], ids[b], weights[b])
 
     return mix
 
 
 def _by_code(policies: tuple[Policy, ...]) -> Any:
-    """One compiled function (code, p [K], H, parameters [P], weights [S]) that fills a row; unknown codes are plain."""
+    """One compiled function that fills weights [S] of a row, as of `_link`; unknown codes are plain."""
     chosen = None
     for code, policy in enumerate(policies):
-        chosen = _link(code, _bound(policy), policy.normalised, chosen)
+        chosen = _link(code, _bound(policy), policy, chosen)
     return chosen
 
 
 def _bound(policy: Policy) -> Any:
     """The policy's function, given all ARGUMENTS and its parameters [P], called with those it asks for.
 
-    Written as source: Numba has no calls whose arguments are named by data.
+    The uniforms that candidates share come as one array. Written as source: Numba has no calls whose arguments are
+    named by data.
     """
+    own = [name for name in ARGUMENTS if name not in SHARED_UNIFORMS]
     named = {name: f"parameters[{column}]" for column, name in enumerate(policy.names)}
+    named |= {name: f"shared[{place}]" for place, name in enumerate(SHARED_UNIFORMS)}
     asked = ", ".join(named.get(name, name) for name in policy.arguments)
-    scope = {"weights": compiled(policy.weights)}
-    exec(f"def bound({', '.join(ARGUMENTS)}, parameters):\n    return weights({asked})\n", scope)
+    scope = {"weights": compiled(rebound(policy.weights, exp=math.exp, log=math.log))}
+    exec(f"def bound({', '.join(own)}, shared, parameters):\n    return weights({asked})\n", scope)
     return compiled(scope["bound"])
 
 
@@ -200,19 +205,26 @@ def normalise(weights: Any) -> None:
         weights[0] = 1
 
 
-def _link(mine: int, rule: Any, normalised: bool, earlier: Any) -> Any:
-    """`rule` over the candidates where the code is `mine`, else what `earlier` does."""
-    first = earlier is None
+def _link(mine: int, rule: Any, policy: Policy, earlier: Any) -> Any:
+    """`rule` over the candidates where the code is `mine`, else what `earlier` does; plain without uniforms to draw."""
+    first, draws, normalised, shared = earlier is None, policy.draws, policy.normalised, len(SHARED_UNIFORMS)
 
     @compiled
-    def chosen(code: Any, p: Any, h: Any, parameters: Any, weights: Any) -> None:
+    def chosen(code: Any, p: Any, h: Any, parameters: Any, uniforms: Any, ids: Any, weights: Any) -> None:
         if not first and code != mine:
-            earlier(code, p, h, parameters, weights)
+            earlier(code, p, h, parameters, uniforms, ids, weights)
             return
-        zero, before, best = np.float32(0), 0.0, p[0]
-        weights[0] = rule(zero, h, zero, zero, best, parameters)[0]
+        if draws and len(uniforms) == 0:
+            weights[:], weights[0] = 0, 1
+            return
+        zero, before, best, uniform = np.float32(0), 0.0, p[0], np.float32(0)
+        weights[0] = rule(zero, h, zero, zero, best, zero, zero, uniforms, parameters)[0]
         for i in range(len(p)):
-            weights[i + 1] = rule(p[i], h, np.float32(i), np.float32(before), best, parameters)[1]
+            other = np.float32(ids[i + 1] != ids[0])
+            if draws:
+                uniform = uniforms[shared + i]
+            rank = np.float32(i)
+            weights[i + 1] = rule(p[i], h, rank, np.float32(before), best, other, uniform, uniforms, parameters)[1]
             before += p[i]
         if normalised:
             normalise(weights)

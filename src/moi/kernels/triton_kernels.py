@@ -19,7 +19,8 @@ from torch import Tensor
 from moi.kernels import Implementation
 from moi.mixture import Mixture
 from moi.policies import Policy, load_policies
-from moi.policies.declaration import ARGUMENTS
+from moi.policies.arithmetic import rebound
+from moi.policies.declaration import ARGUMENTS, SHARED_UNIFORMS
 from moi.rows import RowParams, parameter_count
 
 GROUP = 64  # consecutive ids that share a maximum
@@ -34,39 +35,57 @@ _INSTALL = "pip install mixture-of-inputs[triton]"
 
 
 class Kernels(NamedTuple):
-    """The compiled-on-use kernels, and the policies as `select` takes them, in the order of their codes.
-
-    rules      their functions
-    places     for each, what its function asks for: a place in ARGUMENTS, or behind them in the row of parameters
-    normalised for each, whether its weights are shares yet
-    rules_key  of their source
-    """
+    """The compiled-on-use kernels."""
 
     scan: Any
     select: Any
     gather_mix: Any
-    rules: tuple[Any, ...]
-    places: tuple[tuple[int, ...], ...]
-    normalised: tuple[bool, ...]
-    rules_key: str
 
 
 @functools.cache
 def kernels() -> Kernels:
-    import triton
-    from triton.runtime.jit import JITFunction
-
     from moi.kernels.triton_embed import gather_mix
     from moi.kernels.triton_scan import scan
     from moi.kernels.triton_select import select
 
-    plain = tuple(policy.weights for policy in load_policies())
-    places = tuple(_places(policy) for policy in load_policies())
-    normalised = tuple(policy.normalised for policy in load_policies())
-    if not isinstance(select, JITFunction):
-        return Kernels(scan, select, gather_mix, plain, places, normalised, "interpreted")
-    rules = tuple(triton.jit(_compilable(rule)) for rule in plain)
-    return Kernels(scan, select, gather_mix, rules, places, normalised, " ".join(rule.cache_key for rule in rules))
+    return Kernels(scan, select, gather_mix)
+
+
+class Rules(NamedTuple):
+    """The policies as `select` takes them, in the order of their codes.
+
+    functions   of their weights
+    places      for each, what its function asks for: a place in ARGUMENTS, or behind them in the row of parameters
+    normalised  for each, whether its weights are shares yet
+    key         of their source
+    """
+
+    functions: tuple[Any, ...]
+    places: tuple[tuple[int, ...], ...]
+    normalised: tuple[bool, ...]
+    key: str
+
+    def ask_for(self, argument: str) -> bool:
+        return any(ARGUMENTS.index(argument) in places for places in self.places)
+
+
+@functools.cache
+def rules(draws: bool) -> Rules:
+    """With the policies that draw as they are, or plain: what draws nothing carries no code for it."""
+    import triton
+    from triton.runtime.jit import JITFunction
+
+    from moi.kernels import triton_select
+
+    plain, *_ = load_policies()
+    policies = [plain if policy.draws and not draws else policy for policy in load_policies()]
+    functions: tuple[Any, ...] = tuple(_compilable(policy.weights, triton_select) for policy in policies)
+    key = "interpreted"
+    if isinstance(triton_select.select, JITFunction):
+        functions = tuple(triton.jit(function) for function in functions)
+        key = " ".join(function.cache_key for function in functions)
+    normalised = tuple(policy.normalised for policy in policies)
+    return Rules(functions, tuple(_places(policy) for policy in policies), normalised, key)
 
 
 def _places(policy: Policy) -> tuple[int, ...]:
@@ -74,14 +93,11 @@ def _places(policy: Policy) -> tuple[int, ...]:
     return tuple(everything.index(name) for name in policy.arguments)
 
 
-def _compilable(rule: Callable[..., Any]) -> FunctionType:
+def _compilable(rule: Callable[..., Any], calls: Any) -> FunctionType:
     """A policy's function as Triton accepts it: it looks up the annotations, `Any`, among its own kind of globals."""
     import triton.language as tl
 
-    assert isinstance(rule, FunctionType)
-    copy = FunctionType(rule.__code__, {**rule.__globals__, "Any": tl.constexpr(None)}, rule.__name__)
-    copy.__qualname__ = rule.__qualname__  # Triton's name for the compiled function: one per policy
-    return copy
+    return rebound(rule, Any=tl.constexpr(None), exp=calls.exp, log=calls.log)
 
 
 class Plan(NamedTuple):
@@ -124,7 +140,9 @@ def mix(logits: Tensor, token: Tensor, rows: RowParams, top_k: int, entropy: str
     maxima = logits.new_empty((count, cut.groups), dtype=torch.float32)
     partials = logits.new_empty((count, cut.tiles, 3), dtype=torch.float32) if over_vocab else maxima
     lists = logits.new_empty((count, 2 * (cut.short + BINS)), dtype=torch.int64)
-    token, policy, parameters, temperature = (each.contiguous() for each in (token, *rows))
+    token, policy, parameters, temperature = (each.contiguous() for each in (token, *rows[:3]))
+    draws = rows.uniforms is not None
+    uniforms = temperature if rows.uniforms is None else rows.uniforms.contiguous()
     shape = (vocab, logits.stride(0), logits.stride(1), cut.groups, cut.tiles)
     variant = {"GROUP": GROUP, "VOCAB_ENTROPY": over_vocab, "SAMPLING": prior == "sampling"}
     use = kernels()
@@ -133,19 +151,19 @@ def mix(logits: Tensor, token: Tensor, rows: RowParams, top_k: int, entropy: str
             *(logits, temperature, maxima, partials), *shape, GROUPS=GROUPS, **variant, num_warps=SCAN_WARPS
         )
         use.select[(count,)](
-            *(logits, token, policy, parameters, temperature, maxima, partials, lists, ids, weights, h),
+            *(logits, token, policy, parameters, temperature, uniforms, maxima, partials, lists, ids, weights, h),
             *shape,
             _inverse_log(vocab if over_vocab else top_k),
-            **select_constants(cut, top_k),
+            **select_constants(cut, top_k, draws),
             **variant,
             num_warps=cut.warps,
         )
     return Mixture(ids, weights, h)
 
 
-def select_constants(cut: Plan, top_k: int) -> dict[str, Any]:
+def select_constants(cut: Plan, top_k: int, draws: bool) -> dict[str, Any]:
     """What `select` is compiled for, besides the variant."""
-    use = kernels()
+    use = rules(draws)
     return {
         "K": top_k,
         "K_PAD": cut.top_k_pad,
@@ -154,11 +172,12 @@ def select_constants(cut: Plan, top_k: int) -> dict[str, Any]:
         "BINS": BINS,
         "SHORT": cut.short,
         "P": parameter_count(),
-        "BEFORE": any(ARGUMENTS.index("before") in places for places in use.places),
-        "RULES": use.rules,
+        "U": len(SHARED_UNIFORMS) if draws else 0,
+        "BEFORE": use.ask_for("before"),
+        "RULES": use.functions,
         "PLACES": use.places,
         "NORMALISED": use.normalised,
-        "RULES_KEY": use.rules_key,
+        "RULES_KEY": use.key,
     }
 
 
@@ -208,4 +227,11 @@ def _interpreted() -> bool:
     return not isinstance(tl.max, JITFunction) and not isinstance(kernels().scan, JITFunction)
 
 
-TRITON = Implementation(mix, embed, unavailable)
+def uniforms(seed: Tensor, position: Tensor, count: int) -> Tensor:
+    """As `moi.philox.uniforms`, in one launch."""
+    from moi.kernels import triton_philox
+
+    return triton_philox.uniforms(seed, position, count)
+
+
+TRITON = Implementation(mix, embed, unavailable, uniforms)

@@ -12,10 +12,12 @@ import triton
 import triton.language as tl
 
 from moi.kernels.triton_scan import finite, inverse_temperature, times_exponential
+from moi.policies.declaration import DRAWN
 
 _LAST = tl.constexpr(0x7FFFFFFF)
 _LOWEST = tl.constexpr(-0x80000000)
 _NOTHING = tl.constexpr(-0x8000000000000000)
+_DRAWN = tl.constexpr(len(DRAWN))
 
 
 @triton.jit
@@ -127,6 +129,17 @@ def _vocab_entropy(partials_ptr, peak, inverse, tiles, inverse_log, TILES_PAD: t
 
 
 @triton.jit
+def exp(x):
+    """For policies: looked up when called, as Triton's interpreter wants it."""
+    return tl.exp(x)
+
+
+@triton.jit
+def log(x):
+    return tl.log(x)
+
+
+@triton.jit
 def _picked(given, PLACES: tl.constexpr, CODE: tl.constexpr):
     """The entries of a tuple at the constant places of one policy, as a tuple."""
     picked = (given[PLACES[CODE][0]],)
@@ -151,6 +164,7 @@ def select(
     policy_ptr,  # int32 or int64 [B]
     parameters_ptr,  # float32 [B,P]
     temperature_ptr,  # float32 [B]
+    uniforms_ptr,  # float32 [B,U+K], not read if U is 0
     maxima_ptr,  # from `scan`
     partials_ptr,  # from `scan`
     lists_ptr,  # int64 [B, 2 * (SHORT + BINS)], scratch
@@ -173,6 +187,7 @@ def select(
     VOCAB_ENTROPY: tl.constexpr,
     SAMPLING: tl.constexpr,
     P: tl.constexpr,
+    U: tl.constexpr,  # uniforms that candidates share; 0: no policy draws
     BEFORE: tl.constexpr,  # whether some policy asks for the mass before a candidate
     RULES: tl.constexpr,  # the policies' functions in the order of their codes, compiled into this kernel
     PLACES: tl.constexpr,  # for each, where what it asks for stands in `given`
@@ -210,8 +225,17 @@ def select(
         h = _entropy(total, tl.sum(times_exponential(d, e), 0), inverse_log)
     policy = tl.where(empty, 0, tl.load(policy_ptr + row))
     before = tl.cumsum(p, 0) - p if BEFORE else p
+    token = tl.load(token_ptr + row).to(tl.int32)
     # In the order of moi.policies.declaration.ARGUMENTS; the row's parameters behind them.
-    given = (p, h, slot.to(tl.float32), before, tl.max(p, 0))
+    given = (p, h, slot.to(tl.float32), before, tl.max(p, 0), (_index(keys) != token).to(tl.float32))
+    drawn = uniforms_ptr + row * (U + K)
+    if U:
+        given = given + (tl.load(drawn + U + slot, mask=slot < K, other=0.5),)  # noqa: RUF005
+        for place in tl.static_range(U):
+            given = given + (tl.load(drawn + place),)  # noqa: RUF005
+    else:
+        for _ in tl.static_range(_DRAWN):
+            given = given + (h,)  # noqa: RUF005  (keeps the places: nobody asks)
     for column in tl.static_range(P):
         given = given + (tl.load(parameters_ptr + row * P + column),)  # noqa: RUF005
     # The two columns behind the policies' own: outside these entropies a row is fed plainly.
@@ -225,7 +249,7 @@ def select(
         own = tl.where(policy == code, own_here, own)
         others = tl.where(policy == code, others_here, others)
     out = row * (K + 1)
-    tl.store(ids_ptr + out, tl.load(token_ptr + row).to(tl.int32))
+    tl.store(ids_ptr + out, token)
     tl.store(weights_ptr + out, own)
     tl.store(ids_ptr + out + 1 + slot, _index(keys), mask=slot < K)
     tl.store(weights_ptr + out + 1 + slot, others, mask=slot < K)

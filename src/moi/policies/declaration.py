@@ -12,12 +12,14 @@ from typing import Any
 FLOAT32_MAX = 3.4028234663852886e38
 INFINITY = "inf"  # in JSON, which has no number for it
 
+# Random numbers that a step of a row has for all its candidates; one more for each candidate comes behind them.
+SHARED_UNIFORMS = tuple(f"u{place}" for place in range(8))
+DRAWN = ("uniform", *SHARED_UNIFORMS)
+OTHER = "other"
 # What a policy's function may ask for besides its own parameters.
-ARGUMENTS = ("prior", "entropy", "rank", "before", "best")
-# Asked for by policies that draw: the place is kept, nothing supplies them yet.
-DRAWN = ("sampled", "uniforms")
+ARGUMENTS = ("prior", "entropy", "rank", "before", "best", OTHER, *DRAWN)
 # Keys that stand beside a policy's parameters in payloads and on command lines.
-_TAKEN = ("policy", "parameters", "top_k", "temperature", "preset", "until", "per_token", *ARGUMENTS, *DRAWN)
+_TAKEN = ("policy", "parameters", "top_k", "temperature", "preset", "until", "per_token", "seed", *ARGUMENTS)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -98,27 +100,30 @@ class Policy:
     parameters  that the function reads, by their names
     normalised  whether the weights are shares yet: they are divided by their sum over the token and all candidates,
                 and a row whose shares sum to 0 is fed plainly
-    uniforms    random numbers in [0,1) that a step of a row needs
 
-    The function is written once, in plain arithmetic (+ - * /, comparisons as factors), and serves PyTorch, Numba,
-    Triton and ONNX; there is no branch, no call and no name from outside in it. It takes, by name and in any order,
-    what it needs of its parameters and of:
+    The function is written once, in plain arithmetic (+ - * /, comparisons as factors, exp and log of
+    `moi.policies.arithmetic`), and serves PyTorch, Numba, Triton and ONNX; there is no branch, no other call and no
+    other name from outside in it. It takes, by name and in any order, what it needs of its parameters and of:
 
         prior    p, softmax of the K best logits; [B,K] or one row or one candidate of it, as the rest
         entropy  H, normalised to 0..1
         rank     place of the candidate: 0 for the best
         before   mass of the prior over lower ranks
         best     p of rank 0
+        other    1 for a candidate that is not the sampled token, 0 for the one that is
+        uniform  a random number in [0,1) of the candidate's own
+        u0 .. u7 random numbers in [0,1) that the candidates share
 
-    The weight of the sampled token may depend on entropy, best and parameters alone. Weights are signed; unless the
-    policy says `normalised` they are fed as they are. Raises ValueError for a declaration that cannot be served.
+    The weight of the sampled token may depend on entropy, best, u0 .. u7 and parameters alone. `other` is a factor of
+    a candidate's share: hosts weigh before they know the token, and take its candidate out once they do. Weights are
+    signed; unless the policy says `normalised` they are fed as they are. Raises ValueError for a declaration that
+    cannot be served.
     """
 
     name: str
     weights: Callable[..., tuple[Any, Any]]
     parameters: tuple[Parameter, ...] = ()
     normalised: bool = False
-    uniforms: int = 0
     names: tuple[str, ...] = field(init=False)  # of the parameters
     arguments: tuple[str, ...] = field(init=False)  # of the function
 
@@ -132,12 +137,27 @@ class Policy:
         for bound in BOUNDS:
             if bound.name in self.names:
                 raise ValueError(f"policy {self.name!r} declares {bound.name!r}, which every policy has")
-        if self.uniforms or set(self.arguments) & set(DRAWN):
-            raise ValueError(f"policy {self.name!r} draws random numbers, which no implementation supplies yet")
+        if self.exclusive and not self.normalised:
+            raise ValueError(f"policy {self.name!r} asks for {OTHER!r}, which goes with normalised=True alone")
         for argument in self.arguments:
             if argument not in (*ARGUMENTS, *self.names):
                 allowed = _listed((*ARGUMENTS, *self.names))
                 raise ValueError(f"policy {self.name!r}: weights() asks for {argument!r}; there are: {allowed}")
+
+    @property
+    def draws(self) -> bool:
+        """Whether a step of a row needs random numbers."""
+        return not set(self.arguments).isdisjoint(DRAWN)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the candidate that is the sampled token has no share of its own."""
+        return OTHER in self.arguments
+
+
+def uniform_count(top_k: int) -> int:
+    """Random numbers that a step of a row has: those that `top_k` candidates share, then one for each."""
+    return len(SHARED_UNIFORMS) + top_k
 
 
 def _listed(names: tuple[str, ...]) -> str:

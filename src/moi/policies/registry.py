@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from moi.entry_points import installed, load
-from moi.policies import direct, moi, router, selar, soft, token
+from moi.policies import direct, gumbel, moi, multiplex, router, selar, soft, token
 from moi.policies.declaration import Policy
 
 GROUP = "moi.policies"
 # Token comes first: code 0, so zero-initialised tables of a host mean plain decoding.
-BUILT_IN: dict[str, Policy] = {each.POLICY.name: each.POLICY for each in (token, moi, direct, soft, selar, router)}
+_MODULES = (token, moi, direct, soft, selar, router, gumbel, multiplex)
+BUILT_IN: dict[str, Policy] = {each.POLICY.name: each.POLICY for each in _MODULES}
 
 
 def load_policies() -> tuple[Policy, ...]:

@@ -235,6 +235,8 @@ class Agree:
         sampling = (
             [replace(each, max_new_tokens=n) for each, n in zip(shared, lengths, strict=True)] if lengths else shared
         )
+        seeds = [(output["meta_info"].get("moi") or {}).get("seed", 0) for output in outputs]
+        sampling = [replace(each, seed=seed) for each, seed in zip(sampling, seeds, strict=True)]
         mixing = None if marks is None else mixes_where(marks, prompts, outputs)
         cases = Cases(prompts, sampling, configs, own_noise=True, mixes=mixing)
         return judge(self._references[folder], cases, [_told(output) for output in outputs])

@@ -13,9 +13,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from moi import Mixture, MoIConfig, RowParams, policy_code
-from moi.mixture import normalised_entropy, policy_weights, softmax
+from moi.mixture import Given, normalised_entropy, policy_weights, softmax
 from moi.testing import Inputs, oracle_embed, oracle_mix
 from moi_engines import SamplingParams, embedded_model
+from moi_engines.noise import drawn_uniforms
 from moi_engines.parity import FLOAT32, TOLERANCES, Cases, Output, Parity, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.sampler import SamplingTensors, sample
@@ -101,7 +102,8 @@ class Mutant(TorchLoop):
             h = normalised_entropy(p, config.top_k - 1)
         if self.mistake == "beta + 1.02":
             parameters = parameters + 0.02
-        weights = policy_weights(settings.moi.policy, parameters, p, h)
+        given = Given(p, h[:, None], right.ids, drawn_uniforms(rows, logits.device))
+        weights = policy_weights(settings.moi.policy, parameters, given)
         if self.mistake == "slot 0 dropped":
             weights[:, 0] = torch.where(settings.moi.policy == policy_code("token"), weights[:, 0], 0.0)
         return self._moved(Mixture(right.ids, weights, h))

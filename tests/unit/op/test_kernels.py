@@ -245,7 +245,8 @@ def test_numba_compiles_whatever_policies_there_are() -> None:
     weigh, found = numba_loops._by_code(policies), []
     for code in (0, 1, 2, 9):
         weights = np.empty(3, np.float32)
-        weigh(code, np.array([0.75, 0.25], np.float32), np.float32(0.5), np.array([3.0, 2.0], np.float32), weights)
+        p, parameters = np.array([0.75, 0.25], np.float32), np.array([3.0, 2.0], np.float32)
+        weigh(code, p, np.float32(0.5), parameters, np.zeros(0, np.float32), np.arange(3, dtype=np.int32), weights)
         found.append(weights.tolist())
     assert found == [[1.0, 0.0, 0.0], [-0.5, 1.5, 0.5], [3.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
 

@@ -77,7 +77,8 @@ def test_properties_of_any_finite_row(array, beta, data):
     )
     token = torch.tensor(data.draw(st.lists(st.integers(0, vocab - 1), min_size=count, max_size=count)))
     temperature = data.draw(st.floats(0, 3))
-    got = moi.mix(logits, token, config, temperature=temperature, **REFERENCE)
+    drawn = moi.uniforms(torch.arange(count), token, config.top_k)
+    got = moi.mix(logits, token, config, temperature=temperature, uniforms=drawn, **REFERENCE)
     assert torch.isfinite(got.weights).all()
     assert (got.weights >= 0).all() or config.policy == "selar"
     assert got.weights.sum(-1).tolist() == pytest.approx([1.0] * count, abs=1e-5)
@@ -132,7 +133,8 @@ def test_rows_of_one_batch_do_not_influence_each_other():
 def test_a_row_without_any_finite_logit_decodes_plainly():
     logits = torch.full((3, 10), -math.inf)
     for policy in moi.policy_names():
-        got = moi.mix(logits, torch.tensor([4, 5, 6]), moi.MoIConfig(policy, top_k=3), **REFERENCE)
+        config = moi.MoIConfig(policy, top_k=3)
+        got = moi.mix(logits, torch.tensor([4, 5, 6]), config, uniforms=torch.rand(3, 11), **REFERENCE)
         assert got.weights.tolist() == [[1.0, 0.0, 0.0, 0.0]] * 3
 
 

@@ -12,7 +12,7 @@ from moi.testing import probes
 
 
 def test_names_and_codes():
-    assert moi.policy_names() == ["token", "moi", "direct", "soft", "selar", "router"]
+    assert moi.policy_names() == ["token", "moi", "direct", "soft", "selar", "router", "gumbel", "multiplex"]
     assert [moi.policy_code(name) for name in moi.policy_names()] == list(range(len(moi.policy_names())))
     assert moi.policy_codes(["direct", "token"]).tolist() == [2, 0]
 
@@ -25,7 +25,8 @@ def test_zero_means_plain_decoding_so_that_zeroed_tables_are_safe():
 def test_the_weights_of_a_policy_sum_to_one(policy):
     logits = torch.randn(6, 40)
     for each in [{}] + [{p.name: value} for p in (*policy.parameters, *BOUNDS) for value in probes(p)]:
-        got = moi.mix(logits, torch.zeros(6).long(), moi.MoIConfig(policy.name, **each))
+        config = moi.MoIConfig(policy.name, **each)
+        got = moi.mix(logits, torch.zeros(6).long(), config, uniforms=torch.rand(6, 8 + config.top_k))
         torch.testing.assert_close(got.weights.sum(-1), torch.ones(6))
 
 
@@ -37,6 +38,8 @@ def test_the_parameters_of_the_published_policies_are_declared():
         ("soft", ("top_p", "min_p")),
         ("selar", ("threshold", "strength")),
         ("router", ("threshold",)),
+        ("gumbel", ("tau",)),
+        ("multiplex", ("draws",)),
     ]
     (beta,) = policy_named("moi").parameters
     assert (beta.default, beta.allowed) == (1.0, "a number >= 0")
@@ -77,8 +80,8 @@ def test_values_are_held_to_the_declared_range(parameter, good, bad, allowed):
         (lambda: Policy("half", lambda prior, share: (0, prior)), ["'half'", "'share'", "prior, entropy, rank"]),
         (lambda: Policy("half", lambda prior: (0, prior), (Parameter("a", 1),) * 2), ["'half'", "twice"]),
         (lambda: Policy("half", lambda prior: (0, prior), BOUNDS[:1]), ["'half'", "'min_entropy'", "every policy"]),
-        (lambda: Policy("half", lambda prior: (0, prior), uniforms=1), ["'half'", "draws"]),
-        (lambda: Policy("half", lambda prior, uniforms: (0, prior)), ["'half'", "draws"]),
+        (lambda: Policy("half", lambda prior, uniforms: (0, prior)), ["'half'", "'uniforms'", "u0, u1"]),
+        (lambda: Policy("half", lambda prior, other: (0, prior)), ["'half'", "'other'", "normalised=True"]),
     ],
 )
 def test_a_declaration_that_cannot_be_served_says_why(declare, words):
@@ -88,8 +91,9 @@ def test_a_declaration_that_cannot_be_served_says_why(declare, words):
 
 
 def mixed(policy, logits, token=0, **settings):
-    token = torch.full((len(logits),), token)
-    return moi.mix(logits, token, moi.MoIConfig(policy, top_k=logits.shape[1], **settings))
+    token, top_k = torch.full((len(logits),), token), logits.shape[1]
+    drawn = moi.uniforms(torch.arange(len(logits)), token, top_k)
+    return moi.mix(logits, token, moi.MoIConfig(policy, top_k=top_k, **settings), uniforms=drawn)
 
 
 @pytest.mark.parametrize("policy", moi.policy_names())

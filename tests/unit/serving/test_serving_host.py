@@ -17,7 +17,7 @@ from moi_serving.settings import RequestSettings
 from moi_serving.slots import slots_of
 from moi_serving.slots.tables import Tables
 
-VOCAB, WIDTH, STEPS = 60, 8, 6
+VOCAB, WIDTH, STEPS, SEED = 60, 8, 6, (1 << 40) + 7
 
 
 class ToyHost:
@@ -29,7 +29,7 @@ class ToyHost:
         table = find_embedding(self.model, VOCAB)
         self.mixer, self.lookup, self.config = mixer_of(table, table.forward), table.forward, config
         self.slots = slots_of(Tables.allocate(5, config.top_k, "cpu"), config, self.mixer)
-        self.state = RequestState(RequestSettings(config), Marks())
+        self.state = RequestState(RequestSettings(config), Marks(), SEED)
 
     def decode(self, prompt: list[int], slot: int) -> tuple[list[int], Tensor]:
         """Greedy tokens, and every input [T,D] they were generated from."""
@@ -39,8 +39,8 @@ class ToyHost:
         inputs = self.lookup(torch.tensor(prompt))
         for _ in range(STEPS):
             logits = self.head(inputs.mean(0, keepdim=True)) * 4
-            pending = self.slots.compute(at, logits, torch.ones(1))
             token, position = logits.argmax(-1), torch.tensor([len(inputs)])
+            pending = self.slots.compute(at, logits, torch.ones(1), position)
             self.state.append(self.slots.store(at, pending, token, position, False).numpy(), 0)
             inputs = torch.cat([inputs, self.slots.apply(self.lookup(token), at, token, position)])
             tokens.append(int(token))
@@ -56,13 +56,23 @@ class ToyHost:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("config", [MoIConfig(top_k=5, beta=0.5), MoIConfig("direct", top_k=3), MoIConfig("token")])
+@pytest.mark.parametrize(
+    "config",
+    [
+        MoIConfig(top_k=5, beta=0.5),
+        MoIConfig("direct", top_k=3),
+        MoIConfig("gumbel", top_k=4, tau=2),
+        MoIConfig("token"),
+    ],
+)
 def test_a_toy_host_mixes_as_the_op_does_and_replays_what_it_fed(config: MoIConfig) -> None:
     host, prompt = ToyHost(config), [3, 1, 4]
     tokens, inputs = host.decode(prompt, slot=2)
     wanted = host.lookup(torch.tensor(prompt))
     for token in tokens:
-        mixture = moi.mix(host.head(wanted.mean(0, keepdim=True)) * 4, torch.tensor([token]), config)
+        drawn = moi.uniforms(torch.tensor([SEED]), torch.tensor([len(wanted)]), config.top_k)
+        logits = host.head(wanted.mean(0, keepdim=True)) * 4
+        mixture = moi.mix(logits, torch.tensor([token]), config, uniforms=drawn)
         wanted = torch.cat([wanted, moi.embed(mixture, host.model["wte"].weight)])
     torch.testing.assert_close(inputs, wanted)
     torch.testing.assert_close(host.replay(prompt, tokens), inputs)

@@ -66,9 +66,10 @@ class Host(TorchEngine):
         settings, slots = self.loop.settings(rows), self._configured(rows)
         while any(row.finish_reason is None for row in rows):
             logits = self.loop.forward(x, place, cache)
-            read = self.runtime.slots.compute(slots, logits, settings.sampling.temperature)
-            token, place = self.loop.sample(logits, rows, settings), place.advanced()
+            place = place.advanced()
             position = place.positions[:, 0]
+            read = self.runtime.slots.compute(slots, logits, settings.sampling.temperature, position)
+            token = self.loop.sample(logits, rows, settings)
             left = self.runtime.slots.store(slots, read, token, position, False).numpy()
             told = token.tolist(), entropy_of(left).tolist(), interventions(left).tolist()
             for row, *chosen in zip(rows, *told, strict=True):
@@ -82,7 +83,7 @@ class Host(TorchEngine):
     def _configured(self, rows: list[Row]) -> Tensor:
         """Slots of no order, that hold what the batch before left there."""
         slots = torch.tensor(self._rng.sample(range(1, SLOTS), len(rows)))
-        states = [RequestState(RequestSettings(row.moi), Marks()) for row in rows]
+        states = [RequestState(RequestSettings(row.moi), Marks(), row.seed) for row in rows]
         settings = [state.settings_after(row.prompt, []) for state, row in zip(states, rows, strict=True)]
         words = [each.words(parameter_count()) for each in settings]
         self.runtime.slots.tables.configure(slots, torch.tensor(words, dtype=torch.int32))

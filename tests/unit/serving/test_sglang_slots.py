@@ -94,6 +94,29 @@ def test_rows_are_left_as_documented(variant: Any, config: MoIConfig, integers: 
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("gated", [False, True])
+def test_policies_that_draw_are_completed_with_the_token(variant: Any, gated: bool) -> None:
+    """The token is known after the weights: the candidate that it is has no share of its own."""
+    step = Step(variant, MoIConfig())
+    tables, at, codes = step.slots.tables, step.at, moi.policy_codes(["gumbel", "gumbel", "multiplex", "moi", "gumbel"])
+    tables.policy[at], tables.parameters[at, 0] = codes.to(DEVICE), torch.tensor([0.5, 3, 4, 0.5, 1], device=DEVICE)
+    tables.seed[at] = torch.tensor([0, 7, 2**40, 2**63 - 1, 7], device=DEVICE)
+    best = step.logits.topk(3).indices
+    step.token = torch.stack([best[0, 0], best[1, 2], best[2, 0], best[3, 1], step.logits[4].argmin()])
+    drawn = moi.uniforms(tables.seed[at], step.position, 20)
+    rows = moi.RowParams(tables.policy[at], tables.parameters[at], step.temperature, drawn)
+    want = moi.mix(step.logits, step.token, step.config, **rows._asdict(), implementation="reference")
+    pending = step.slots.compute(at, step.logits, step.temperature, step.position)
+    left = step.slots.store(at, pending, step.token, step.position, gated)
+    assert torch.equal(ids_of(left), want.ids)
+    torch.testing.assert_close(weights_of(left), want.weights)
+    same = want.ids[:, 1:] == want.ids[:, :1]
+    assert same.any(1).tolist() == [True, True, True, True, False]
+    assert weights_of(left)[:, 1:][same].gt(0).tolist()[:2] == [False, False]
+    assert weights_of(left)[3, 1:][same[3]].item() > 0, "others keep theirs"
+
+
+@torch.inference_mode()
 def test_a_mixture_arrives_where_its_token_and_position_fit(variant: Any) -> None:
     step = Step(variant, MoIConfig())
     step.store()
@@ -168,5 +191,5 @@ def test_the_documentation_has_the_bytes_of_a_slot() -> None:
         assert (
             Tables.allocate(3, top_k, "cpu").bytes_per_slot
             == int(told)
-            == 4 * (2 * (top_k + 1) + 2 + 4 + parameter_count())
+            == 4 * (2 * (top_k + 1) + 2 + 6 + parameter_count())
         )

@@ -1,0 +1,96 @@
+"""Every policy in one batch of the real server, those that draw by seeds: as the torch engine, and repeatable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moi import policy_names
+from moi.policies import policy_named
+
+# Parameters under which feedback on random weights leaves enough tokens decidable.
+PARAMETERS: dict[str, dict[str, float]] = {
+    "moi": {"beta": 1},
+    "selar": {"strength": 0.5},
+    "router": {"threshold": 0.05},
+    "gumbel": {"tau": 0.3},
+    "multiplex": {"draws": 2},
+}
+SETTINGS: list[dict[str, Any]] = [
+    {
+        "policy": name,
+        **PARAMETERS.get(name, {}),
+        "per_token": True,
+        **({"seed": 11} if policy_named(name).draws else {}),
+    }
+    for name in policy_names()
+]
+TOKENS = 24
+
+
+def config(ask: Any, settings: dict[str, Any]) -> Any:
+    return ask.config({key: value for key, value in settings.items() if key != "seed"})
+
+
+def test_a_batch_of_all_policies_agrees(ask: Any, agree: Any, moi_server: Any, qwen2: Path) -> None:
+    texts = ask.prompts("family", count=len(SETTINGS))
+    outputs = moi_server.generate(texts, [ask.greedy(each, max_new_tokens=TOKENS) for each in SETTINGS])
+    agree(qwen2, texts, [config(ask, each) for each in SETTINGS], outputs, max_new_tokens=TOKENS)
+    for settings, output in zip(SETTINGS, outputs, strict=True):
+        assert output["meta_info"]["moi"].get("seed") == settings.get("seed")
+        assert (output["meta_info"]["moi"]["mixed_tokens"] == 0) == (settings["policy"] == "token")
+
+
+def test_retractions_change_nothing(ask: Any, agree: Any, make_server: Any, random_model: Any) -> None:
+    """Short of memory, retracts a request every fifth step besides."""
+    model, texts = random_model("llama"), sorted(ask.prompts("family retracted", len(SETTINGS)), key=len, reverse=True)
+    flags = ("--enable-moi", "--chunked-prefill-size", "16", "--max-total-tokens", "480")
+    env = {
+        "SGLANG_TEST_RETRACT": "1",
+        "SGLANG_TEST_RETRACT_INTERVAL": "5",
+        "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION": "1",
+    }
+    # Those that draw first: SGLang retracts the longest of the youngest.
+    chosen = sorted(SETTINGS, key=lambda each: "seed" not in each)
+    with make_server(model, *flags, **env) as server:
+        outputs = server.generate(texts, [ask.greedy(each, max_new_tokens=TOKENS) for each in chosen])
+        agree(model, texts, [config(ask, each) for each in chosen], outputs, max_new_tokens=TOKENS)
+        retracted = [output["meta_info"]["num_retractions"] for output in outputs]
+    assert any(retracted[:2]), retracted
+    for settings, output, count in zip(chosen, outputs, retracted, strict=True):
+        if settings["policy"] != "token":
+            assert (output["meta_info"]["moi"]["replayed_tokens"] > 0) == (count > 0)
+
+
+@pytest.mark.parametrize("policy", ["gumbel", "multiplex"])
+def test_a_seed_repeats_a_text_alone_and_in_a_batch(policy: str, ask: Any, moi_server: Any) -> None:
+    (text,), settings = ask.prompts("repeated", 1), {"policy": policy, "per_token": True}
+
+    def ids(params: Any, prompts: Any = text) -> Any:
+        return moi_server.generate(prompts, params)
+
+    free = ids(ask.greedy(settings, max_new_tokens=TOKENS))
+    seed = free["meta_info"]["moi"]["seed"]
+    assert 0 <= seed < 2**48
+    again = ids(ask.greedy({**settings, "seed": seed}, max_new_tokens=TOKENS))
+    assert again["output_ids"] == free["output_ids"]
+    assert again["meta_info"]["moi"]["seed"] == seed
+    others = [ask.greedy({**settings, "seed": seed + 1 + i}, max_new_tokens=TOKENS) for i in range(7)]
+    batch = ids([*others[:3], ask.greedy({**settings, "seed": seed}, max_new_tokens=TOKENS), *others[3:]], [text] * 8)
+    measures = [output["meta_info"]["moi"]["intervention"] for output in batch]
+    assert batch[3]["output_ids"] == free["output_ids"]
+    assert measures[3] == pytest.approx(free["meta_info"]["moi"]["intervention"], abs=1e-3)
+    assert sum(each == pytest.approx(measures[3], abs=1e-3) for each in measures) == 1, "other seeds, other mixtures"
+
+
+def test_the_seed_of_the_sampler_is_taken_and_bad_ones_are_refused(ask: Any, moi_server: Any) -> None:
+    (text,) = ask.prompts("seeds", 1)
+    output = moi_server.generate(text, ask.greedy({"policy": "gumbel"}, max_new_tokens=4, sampling_seed=77))
+    assert output["meta_info"]["moi"]["seed"] == 77
+    for bad in (-1, 2**63, 1.5, "7", True, [1]):
+        body = {"input_ids": text, "sampling_params": ask.greedy({"policy": "gumbel", "seed": bad}, max_new_tokens=4)}
+        status, reason = moi_server.request("POST", "/generate", body)
+        assert (status, "seed=" in reason) == (400, True), reason
+    assert "seed" not in moi_server.generate(text, ask.greedy({"policy": "moi"}, max_new_tokens=4))["meta_info"]["moi"]
