@@ -149,13 +149,8 @@ class _GivenTokens(TorchLoop):
         for sign in (-1, 1):
             uniforms = None if given.uniforms is None else given.uniforms + sign * _UNIFORM_ERROR
             shifted = (own + sign * _REACH * error).float()
-            after = mix(
-                shifted,
-                token[0::2],
-                rows[0].moi,
-                **given._replace(uniforms=uniforms)._asdict(),
-                implementation="reference",
-            )
+            moved = given._replace(uniforms=uniforms)._asdict()
+            after = mix(shifted, token[0::2], rows[0].moi, **moved, implementation="reference")
             limit = _STEEPEST * _REACH * error.abs().amax(-1) + _LEAST_JUMP
             changed = _difference(before, after, logits.shape[1]) > limit
             self.jumped |= {rows[2 * i].index // 2 for i in changed.nonzero()[:, 0].tolist()}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from moi import Mixture, MoIConfig, RowParams, policy_code
+from moi import Mixture, MoIConfig, RowParams, policy_code, uniforms
 from moi.mixture import Given, normalised_entropy, policy_weights, softmax
 from moi.testing import Inputs, oracle_embed, oracle_mix
 from moi_engines import SamplingParams, embedded_model
@@ -71,7 +71,8 @@ def test_the_reference_is_the_loop_without_a_cache(
         if step.drift <= FLOAT32.margin / 2:
             compared += 1
             torch.testing.assert_close(step.logits, logits[0], atol=1e-3, rtol=0)
-        settings = RowParams.of([moi[row]], [cases.sampling[row].temperature])
+        drawn = uniforms(torch.tensor([cases.sampling[row].seed]), torch.tensor([x[row].shape[1]]), moi[row].top_k)
+        settings = RowParams.of([moi[row]], [cases.sampling[row].temperature])._replace(uniforms=drawn)
         given = Inputs(logits.float(), torch.tensor([step.event.token_id]), settings)
         mixture = oracle_mix(given, moi[row])
         x[row] = torch.cat([x[row], oracle_embed(mixture, every_row)[None]], 1)

@@ -18,6 +18,12 @@ from moi_serving.slots import slots_of
 from moi_serving.slots.tables import Tables
 
 VOCAB, WIDTH, STEPS, SEED = 60, 8, 6, (1 << 40) + 7
+CONFIGS = [
+    MoIConfig(top_k=5, beta=0.5),
+    MoIConfig("direct", top_k=3),
+    MoIConfig("gumbel", top_k=4, tau=2),
+    MoIConfig("token"),
+]
 
 
 class ToyHost:
@@ -56,15 +62,7 @@ class ToyHost:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize(
-    "config",
-    [
-        MoIConfig(top_k=5, beta=0.5),
-        MoIConfig("direct", top_k=3),
-        MoIConfig("gumbel", top_k=4, tau=2),
-        MoIConfig("token"),
-    ],
-)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.policy)
 def test_a_toy_host_mixes_as_the_op_does_and_replays_what_it_fed(config: MoIConfig) -> None:
     host, prompt = ToyHost(config), [3, 1, 4]
     tokens, inputs = host.decode(prompt, slot=2)
