@@ -17,9 +17,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from moi import Mixture, MoIConfig, RowParams, mixture, policy_code
+from moi import Mixture, MoIConfig, RowParams, mixture
 from moi.kernels import IMPLEMENTATIONS, Implementation
-from moi.rows import parameter_count
+from moi.policies import policy_named
+from moi.policies.declaration import uniform_count
+from moi.policies.registry import BUILT_IN
 from moi.testing import TOLERANCES, Inputs, assert_close
 from moi_bench.rows import Row, dumps, prepare, table
 from moi_bench.runner import record, shared
@@ -37,7 +39,7 @@ Step = Callable[[Inputs, Tensor], tuple[Mixture, Tensor]]
 class OpCase:
     """One shape: dtype is that of the logits; the table is bfloat16 on a GPU and float32 on the CPU.
 
-    `top_k` replaces the preset's K.
+    `top_k` replaces the preset's K. Rows of `moi` differ in beta, those of other policies have its defaults.
     """
 
     rows: int
@@ -46,11 +48,13 @@ class OpCase:
     preset: str = "official"
     width: int = 4096
     top_k: int | None = None
+    policy: str = "moi"
 
     @property
     def name(self) -> str:
         own = "" if self.config == MoIConfig.preset(self.preset) else f" K={self.top_k}"
-        return f"B={self.rows} V={self.vocab} {self.dtype} {self.preset}{own}"
+        policy = "" if self.policy == "moi" else f" {self.policy}"
+        return f"B={self.rows} V={self.vocab} {self.dtype} {self.preset}{own}{policy}"
 
     @property
     def config(self) -> MoIConfig:
@@ -58,11 +62,12 @@ class OpCase:
         return preset if self.top_k is None else replace(preset, top_k=self.top_k)
 
 
-# Each suite varies B, V and K with all else the same: the report draws time against each.
+# Each suite varies B, V and K with all else the same: the report draws time against each. Then the policies.
 LAPTOP = (
     *(OpCase(rows, 32_000, width=512) for rows in (1, 8, 32)),
     *(OpCase(1, vocab, width=512) for vocab in (8_000, 151_936)),
     *(OpCase(1, 32_000, width=512, top_k=top_k) for top_k in (5, 64)),
+    *(OpCase(8, 32_000, width=512, policy=policy) for policy in BUILT_IN if policy != "moi"),
 )
 H100 = (
     *(OpCase(rows, vocab) for vocab in (32_000, 151_936, 262_144) for rows in (1, 8, 32, 64, 128, 256)),
@@ -70,6 +75,7 @@ H100 = (
     *(OpCase(rows, 151_936, preset="paper") for rows in (1, 64, 256)),
     OpCase(64, 151_936, "float16"),
     *(OpCase(64, 151_936, top_k=top_k) for top_k in (5, 64)),
+    *(OpCase(64, 151_936, policy=policy) for policy in BUILT_IN if policy != "moi"),
 )
 SUITES = {"laptop": LAPTOP, "h100": H100}
 
@@ -180,6 +186,7 @@ def _step(use: Implementation, case: OpCase) -> Step:
     config = case.config
 
     def step(inputs: Inputs, weights: Tensor) -> tuple[Mixture, Tensor]:
+        inputs = _drawn(use, case, inputs)
         mixed = use.mix(*inputs, config.top_k, config.entropy, config.prior)
         out = weights.new_empty(len(inputs.logits), weights.shape[1])
         use.embed(mixed.ids, mixed.weights, weights, 0, len(weights), out)
@@ -193,10 +200,19 @@ def _reference_step(case: OpCase) -> Step:
     config = case.config
 
     def step(inputs: Inputs, weights: Tensor) -> tuple[Mixture, Tensor]:
+        inputs = _drawn(IMPLEMENTATIONS["reference"], case, inputs)
         mixed = mixture.mix(*inputs, config.top_k, config.entropy, config.prior)
         return mixed, mixture.embed(mixed.ids, mixed.weights, weights, 0, len(weights))
 
     return step
+
+
+def _drawn(use: Implementation, case: OpCase, inputs: Inputs) -> Inputs:
+    """With the random numbers of a policy that draws, which are part of its step; tokens stand for seeds."""
+    if not policy_named(case.policy).draws:
+        return inputs
+    drawn = use.uniforms(inputs.token, inputs.token, uniform_count(case.config.top_k))
+    return inputs._replace(rows=inputs.rows._replace(uniforms=drawn))
 
 
 def _inputs(case: OpCase, device: torch.device) -> tuple[list[Inputs], Tensor]:
@@ -210,11 +226,10 @@ def _inputs(case: OpCase, device: torch.device) -> tuple[list[Inputs], Tensor]:
     for _ in range(min(sets, MOST_SETS)):
         logits = torch.randn(case.rows, case.vocab, device=device, generator=generator).mul_(3).to(dtype)
         token = logits.argmax(-1)
-        parameters = torch.zeros(case.rows, parameter_count(), device=device)
-        parameters[:, 0] = 0.25 * (1 + row % 4)
-        parameters[:, -1] = 1  # max_entropy
-        moi = torch.full_like(row, policy_code("moi"), dtype=torch.int32)
-        inputs.append(Inputs(logits, token, RowParams(moi, parameters, 0.5 + 0.1 * (row % 6))))
+        rows = RowParams.of([MoIConfig(case.policy)] * case.rows, [1.0] * case.rows, device)
+        if case.policy == "moi":
+            rows.parameters[:, 0] = 0.25 * (1 + row % 4)
+        inputs.append(Inputs(logits, token, rows._replace(temperature=0.5 + 0.1 * (row % 6))))
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
     return inputs, torch.randn(case.vocab, case.width, device=device, generator=generator).to(kind)
 

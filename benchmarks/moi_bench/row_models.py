@@ -54,6 +54,7 @@ class OpCase(ReadModel):
     dtype: str
     preset: Annotated[str, Field(pattern=f"^({'|'.join(PRESETS)})$")]
     top_k: Count | None = None
+    policy: str = "moi"
 
 
 class EngineCase(ReadModel):

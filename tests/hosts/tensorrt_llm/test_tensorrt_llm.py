@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 pytest.importorskip("moi_tensorrt_llm")
-from moi import MoIConfig, embed, mix
+from moi import MoIConfig, embed, mix, uniforms
 from moi_serving.pending import PendingMixtures
 from moi_tensorrt_llm import MoILogitsProcessor, contract, custom_module_dir, model
 from moi_tensorrt_llm.processor import PENDING
@@ -113,6 +113,22 @@ def test_without_mixtures_the_host_gets_exactly_its_own_arguments() -> None:
     lm(_step([1, 2]), input_ids=ids)
     assert lm.fed[0][0] is ids
     assert lm.fed[0][1] is None
+
+
+@torch.inference_mode()
+def test_a_policy_that_draws_takes_the_seed_and_the_place_of_the_token() -> None:
+    config, logits, tokens = MoIConfig("gumbel", top_k=5, tau=2), torch.randn(1, V), [7, 8, 3]
+    for seed, token in ((5, int(logits.argmax())), (2**62, int(logits.argmin()))):
+        pickle.loads(pickle.dumps(MoILogitsProcessor(config, seed=seed)))(
+            9, logits.view(1, 1, -1), [tokens], None, None
+        )
+        ((_, found),) = PENDING.complete([9], torch.tensor([token]))
+        drawn = uniforms(torch.tensor([seed]), torch.tensor([len(tokens)]), 5)
+        expected = mix(logits, torch.tensor([token]), config, uniforms=drawn)
+        assert torch.equal(found.ids, expected.ids)
+        torch.testing.assert_close(found.weights, expected.weights)
+    with pytest.raises(ValueError, match=r"seed=-1 is not allowed; seed must be an integer in \[0, 2\^63\)"):
+        MoILogitsProcessor(config, seed=-1)
 
 
 @torch.inference_mode()

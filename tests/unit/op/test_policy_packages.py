@@ -57,7 +57,7 @@ def test_its_parameters_are_options_of_the_command_line(child: Any) -> None:
         ({"policy": "moi", "tail": 1}, "policy 'moi' has no parameter 'tail', which is one of: outside;"),
         (
             {"policy": "outsider"},
-            "policy='outsider' is unknown; allowed: token, moi, direct, soft, selar, router, gumbel, multiplex, outside",
+            f"policy='outsider' is unknown; allowed: {', '.join(BUILT_IN)}, outside",
         ),
         ({"policy": "outside", "x": 1}, "moi key 'x' is unknown; allowed: policy, share, tail, top_k"),
     ],
