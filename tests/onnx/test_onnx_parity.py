@@ -114,8 +114,10 @@ def _a_candidate_fewer(patch: pytest.MonkeyPatch) -> None:
 
 def _the_neighbours(patch: pytest.MonkeyPatch) -> None:
     class Neighbours(ops.MixInputs):
-        def forward(self, *inputs: Any) -> Any:
-            ids, weights, h = super().forward(*inputs)
+        def forward(
+            self, logits: Any, token: Any, policy: Any, parameters: Any, temperature: Any, uniforms: Any
+        ) -> Any:
+            ids, weights, h = super().forward(logits, token, policy, parameters, temperature, uniforms)
             return torch.cat([ids[1:], ids[:1]]), torch.cat([weights[1:], weights[:1]]), h
 
     patch.setattr(functions, "MixInputs", Neighbours)

@@ -1,6 +1,6 @@
 """The op on a CPU, compiled by Numba: one pass over the logits where the reference makes many.
 
-Rows run one after the other on the calling thread. Compiled when first used, in about a second per process, and kept
+Rows run one after the other on the calling thread. Compiled when first used, in some seconds per process, and kept
 in memory only: Numba's cache on disk would not notice a changed policy.
 """
 

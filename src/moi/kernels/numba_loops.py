@@ -169,26 +169,52 @@ def mixer(policies: tuple[Policy, ...]) -> Any:
 
 
 def _by_code(policies: tuple[Policy, ...]) -> Any:
-    """One compiled function that fills weights [S] of a row, as of `_link`; unknown codes are plain."""
-    chosen = None
-    for code, policy in enumerate(policies):
-        chosen = _link(code, _bound(policy), policy, chosen)
-    return chosen
+    """A compiled function that fills weights [S] of a row by the policy of its code; unknown codes are plain.
+
+    So are policies that draw where there are no uniforms. One function for all: each more takes its time to compile.
+    """
+    rule, count, shared = _rule(policies), len(policies), len(SHARED_UNIFORMS)
+    draws = np.array([policy.draws for policy in policies])
+    shares = np.array([policy.normalised for policy in policies])
+
+    @compiled
+    def weigh(code: Any, p: Any, h: Any, parameters: Any, uniforms: Any, ids: Any, weights: Any) -> None:
+        if code < 0 or code >= count or (draws[code] and len(uniforms) == 0):
+            weights[:], weights[0] = 0, 1
+            return
+        before, best, uniform = 0.0, p[0], np.float32(0)
+        for i in range(len(p)):
+            other, rank = np.float32(ids[i + 1] != ids[0]), np.float32(i)
+            if draws[code]:
+                uniform = uniforms[shared + i]
+            place = (p[i], h, rank, np.float32(before), best, other, uniform)
+            weights[0], weights[i + 1] = rule(code, place, uniforms, parameters)
+            before += p[i]
+        if shares[code]:
+            normalise(weights)
+
+    return weigh
 
 
-def _bound(policy: Policy) -> Any:
-    """The policy's function, given all ARGUMENTS and its parameters [P], called with those it asks for.
+def _rule(policies: tuple[Policy, ...]) -> Any:
+    """A compiled function (code, arguments of one candidate, uniforms, parameters) -> weights of token and candidate.
 
-    The uniforms that candidates share come as one array. Written as source: Numba has no calls whose arguments are
-    named by data.
+    Written as source: Numba has no calls whose arguments are named by data.
     """
     own = [name for name in ARGUMENTS if name not in SHARED_UNIFORMS]
-    named = {name: f"parameters[{column}]" for column, name in enumerate(policy.names)}
-    named |= {name: f"shared[{place}]" for place, name in enumerate(SHARED_UNIFORMS)}
-    asked = ", ".join(named.get(name, name) for name in policy.arguments)
-    scope = {"weights": compiled(rebound(policy.weights, exp=math.exp, log=math.log))}
-    exec(f"def bound({', '.join(own)}, shared, parameters):\n    return weights({asked})\n", scope)
-    return compiled(scope["bound"])
+    known = {name: f"place[{at}]" for at, name in enumerate(own)}
+    known |= {name: f"uniforms[{at}]" for at, name in enumerate(SHARED_UNIFORMS)}
+    scope, lines = dict[str, Any](), ["def rule(code, place, uniforms, parameters):"]
+    for code, policy in enumerate(policies):
+        named = known | {name: f"parameters[{column}]" for column, name in enumerate(policy.names)}
+        scope[f"weights_{code}"] = compiled(rebound(policy.weights, exp=math.exp, log=math.log))
+        lines += [
+            f"    if code == {code}:",
+            f"        own, rest = weights_{code}({', '.join(named[name] for name in policy.arguments)})",
+            "        return float(own), float(rest)",
+        ]
+    exec("\n".join([*lines, "    return 1.0, 0.0"]), scope)
+    return compiled(scope["rule"])
 
 
 @compiled
@@ -203,33 +229,6 @@ def normalise(weights: Any) -> None:
     else:
         weights[:] = 0
         weights[0] = 1
-
-
-def _link(mine: int, rule: Any, policy: Policy, earlier: Any) -> Any:
-    """`rule` over the candidates where the code is `mine`, else what `earlier` does; plain without uniforms to draw."""
-    first, draws, normalised, shared = earlier is None, policy.draws, policy.normalised, len(SHARED_UNIFORMS)
-
-    @compiled
-    def chosen(code: Any, p: Any, h: Any, parameters: Any, uniforms: Any, ids: Any, weights: Any) -> None:
-        if not first and code != mine:
-            earlier(code, p, h, parameters, uniforms, ids, weights)
-            return
-        if draws and len(uniforms) == 0:
-            weights[:], weights[0] = 0, 1
-            return
-        zero, before, best, uniform = np.float32(0), 0.0, p[0], np.float32(0)
-        weights[0] = rule(zero, h, zero, zero, best, zero, zero, uniforms, parameters)[0]
-        for i in range(len(p)):
-            other = np.float32(ids[i + 1] != ids[0])
-            if draws:
-                uniform = uniforms[shared + i]
-            rank = np.float32(i)
-            weights[i + 1] = rule(p[i], h, rank, np.float32(before), best, other, uniform, uniforms, parameters)[1]
-            before += p[i]
-        if normalised:
-            normalise(weights)
-
-    return chosen
 
 
 @compiled
