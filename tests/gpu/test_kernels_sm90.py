@@ -81,17 +81,19 @@ def _compile_variant(vocab: int, top_k: int, entropy: str, dtype: str) -> list[d
     use = host.kernels()
     cut = host.plan(vocab, top_k)
     types = {
-        **dict.fromkeys(("temperature_ptr", "parameters_ptr", "maxima_ptr", "partials_ptr", "weights_ptr"), "*fp32"),
+        **dict.fromkeys(
+            ("temperature_ptr", "parameters_ptr", "uniforms_ptr", "maxima_ptr", "partials_ptr", "weights_ptr"), "*fp32"
+        ),
         **dict.fromkeys(("policy_ptr", "ids_ptr"), "*i32"),
         **dict.fromkeys(("table_ptr", "out_ptr"), "*bf16"),
         **{"logits_ptr": f"*{dtype}", "token_ptr": "*i64", "lists_ptr": "*i64", "entropy_ptr": "*fp32"},
         "inverse_log": "fp32",
     }
     variant = {"GROUP": host.GROUP, "VOCAB_ENTROPY": entropy == "vocab", "SAMPLING": entropy == "vocab"}
-    selecting = host.select_constants(cut, top_k)
+    selecting = [host.select_constants(cut, top_k, draws) for draws in (False, True)]
     return [
         _compile(use.scan, types, {**variant, "GROUPS": host.GROUPS}, host.SCAN_WARPS),
-        _compile(use.select, types, {**variant, **selecting}, cut.warps),
+        *(_compile(use.select, types, {**variant, **each}, cut.warps) for each in selecting),
         _compile(use.gather_mix, types, host.embed_constants(top_k + 1), host.EMBED_WARPS),
     ]
 
@@ -105,11 +107,11 @@ def _compile_store() -> list[dict[str, Any]]:
 
     types = {
         name: "*i64" if name in ("slots_ptr", "token_ptr", "position_ptr") else "*i32" for name in kernel.arg_names
-    }
+    } | {"exclusive_ptr": "*i1"}
     return [
-        _compile(kernel, types, {"NOT_DUE": -1, "S": slots, "PAD": pad, "MAY_STOP": may_stop, **_words(slots)}, 1)
+        _compile(kernel, types, {"NOT_DUE": -1, "S": slots, "PAD": pad, **flags, **_words(slots)}, 1)
         for slots, pad in ((21, 64), (65, 256))
-        for may_stop in (False, True)
+        for flags in ({"MAY_STOP": may_stop, "DRAWN": drawn} for may_stop in (False, True) for drawn in (False, True))
     ]
 
 
