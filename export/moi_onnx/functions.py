@@ -35,10 +35,10 @@ def mix_attributes(config: MoIConfig) -> dict[str, Any]:
 
 
 def mix_inputs_function(
-    config: MoIConfig, vocab: int | None, opset: int, dtype: torch.dtype = torch.float32
+    config: MoIConfig, vocab: int | None, opset: int, dtype: torch.dtype = torch.float32, width: int = 0
 ) -> ir.Function:
-    """moi::MixInputs for logits [B,vocab] of `dtype`; None leaves the vocabulary's size open."""
-    graph = _mix_inputs_model(config, vocab, opset, dtype).graph
+    """moi::MixInputs for logits [B,vocab] of `dtype`; None leaves the vocabulary's size open; width as `MixInputs`."""
+    graph = _mix_inputs_model(config, vocab, opset, dtype, width).graph
     return as_function("MixInputs", graph, mix_attributes(config))
 
 
@@ -119,7 +119,7 @@ def _detached(values: Sequence[ir.Value]) -> list[ir.Value]:
     return [ir.Value(name=value.name, type=value.type, shape=value.shape) for value in values]
 
 
-def _mix_inputs_model(config: MoIConfig, vocab: int | None, opset: int, dtype: torch.dtype) -> ir.Model:
+def _mix_inputs_model(config: MoIConfig, vocab: int | None, opset: int, dtype: torch.dtype, width: int = 0) -> ir.Model:
     rows = 3
     logits = {0: "batch"} if vocab else {0: "batch", 1: "vocab"}
     example = (
@@ -129,7 +129,7 @@ def _mix_inputs_model(config: MoIConfig, vocab: int | None, opset: int, dtype: t
         torch.zeros(rows, uniform_count(config.top_k)),
     )
     dims = [logits, *[{0: "batch"}] * (len(example) - 1)]
-    return _exported(MixInputs(config), example, _MIX_INPUTS, _MIX_OUTPUTS, dims, opset)
+    return _exported(MixInputs(config, width), example, _MIX_INPUTS, _MIX_OUTPUTS, dims, opset)
 
 
 def _mix_embed_model(opset: int, dtype: torch.dtype) -> ir.Model:

@@ -53,7 +53,8 @@ def _complete(exported: ir.Model, step: Step, options: ExportOptions) -> None:
     dtype = step.model.dtype
     functions = [mix_embed_function(options.opset, dtype)]
     if options.mixing:
-        functions.append(mix_inputs_function(options.moi, step.vocab, options.opset, dtype))
+        width = step.sampler.candidates
+        functions.append(mix_inputs_function(options.moi, step.vocab, options.opset, dtype, width))
     add_functions(exported, functions)
     if options.functions == "inline":
         inline(exported)

@@ -19,11 +19,15 @@ _FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 class MixInputs(nn.Module):
-    """`moi.mix` with K, entropy and prior of `config`; policies and their parameters come row by row."""
+    """`moi.mix` with K, entropy and prior of `config`; policies and their parameters come row by row.
 
-    def __init__(self, config: MoIConfig) -> None:
+    width  ids that are sorted, if more than K: with as many as the sampler sorts, a runtime finds the same node twice
+           and runs it once
+    """
+
+    def __init__(self, config: MoIConfig, width: int = 0) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.width = config, max(width, config.top_k)
 
     def forward(
         self,
@@ -39,7 +43,7 @@ class MixInputs(nn.Module):
         Returns ids int32 [B,S], weights float32 [B,S], entropy float32 [B].
         """
         z = finite(logits)
-        top, candidates = torch.topk(z, self.config.top_k, dim=-1)
+        top, candidates = (each[:, : self.config.top_k] for each in torch.topk(z, self.width, dim=-1))
         tau = torch.ones_like(temperature)
         if self.config.prior == "sampling":
             tau = torch.where(temperature > 0, temperature, 1.0)

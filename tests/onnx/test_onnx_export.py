@@ -185,7 +185,7 @@ def test_unreadable_folders(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="tokenizer"):
         ONNXEngine(copy)
     (copy / "moi_config.json").write_text(json.dumps(manifest | {"format": 9}))
-    with pytest.raises(ValueError, match=r"has format 9; allowed: 3\. Export the model again"):
+    with pytest.raises(ValueError, match=r"has format 9; allowed: 4\. Export the model again"):
         ONNXEngine(copy)
     (copy / "moi_config.json").write_text(json.dumps(manifest | {"surprise": 9}))
     with pytest.raises(ValueError, match="surprise"):

@@ -22,6 +22,9 @@ from moi_onnx.functions import PLUGIN, inline, mix_embed_model, mix_inputs_model
 pytestmark = pytest.mark.slow
 
 FORMS = ("keep", "inline")
+# Every case in the first and the last opset; these in those between, too.
+IN_ALL = ("official", "paper", "nan, inf and zeros")
+TABLE = [(case, opset) for case in CASES for opset in OPSETS if case.name in IN_ALL or opset in (OPSETS[0], OPSETS[-1])]
 
 
 def session(model: Any) -> Any:
@@ -64,8 +67,7 @@ def reference(case: Case, dtype: torch.dtype = torch.float32) -> Mixture:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(("case", "opset"), TABLE, ids=lambda value: getattr(value, "name", str(value)))
 def test_mix_inputs_equals_the_reference(case: Case, opset: int, form: str) -> None:
     # Ids too, ties included: ONNX defines TopK's ties as the contract does.
     assert_mixture(run_mix(mix_session(case.config, form, opset), case), reference(case))
@@ -131,7 +133,8 @@ def test_nodes_name_their_plugin_and_carry_a_body() -> None:
 def test_the_onnx_reference_evaluator_agrees() -> None:
     case = CASES[4]
     proto = ir.to_proto(mix_inputs_model(case.config, case.vocab))
-    outputs = onnx.reference.ReferenceEvaluator(proto).run(None, feed(case))
+    with np.errstate(divide="ignore", invalid="ignore"):  # rows of other policies have no tau to divide by
+        outputs = onnx.reference.ReferenceEvaluator(proto).run(None, feed(case))
     weights = torch.from_numpy(np.asarray(outputs[1]))
     torch.testing.assert_close(weights, reference(case).weights, atol=4e-6, rtol=0)
 
