@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from installed_package import install_package
 from moi import MoIConfig
 from moi_engines import SamplingParams
 from moi_engines.gguf_model import cache_folder
@@ -175,18 +176,3 @@ POLICY = Policy("outside", weights, (SHARE, TAIL))
 def outside_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PYTHONPATH, with an installed package that brings the policy "outside" of two parameters."""
     return install_package(tmp_path_factory.mktemp("outside"), "outside", "outside_policy:POLICY", _OUTSIDE)
-
-
-@pytest.fixture(scope="session")
-def install_policy() -> Callable[..., Path]:
-    """install_policy(folder, name, "module:attribute", source) -> the folder, with an installed package in it."""
-    return install_package
-
-
-def install_package(folder: Path, name: str, target: str, source: str, group: str = "moi.policies") -> Path:
-    (folder / f"{target.split(':')[0]}.py").write_text(source)
-    metadata = folder / f"{name}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
-    return folder

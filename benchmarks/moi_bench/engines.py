@@ -81,7 +81,7 @@ def _resolved(names: list[str], revision: str | None) -> list[str]:
 
 def _real(name: str, revision: str | None) -> str:
     try:
-        return str(resolve_model(name, revision, say=_log))
+        return str(resolve_model(name, revision, log=_log))
     except OSError as error:
         raise OSError(f"{error}; models with random weights: {', '.join(MODELS)}") from None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from moi import MoIConfig
 from moi_engines.protocol import Engine, Generation, Progress, Prompt, SamplingParams, TokenEvent
-from moi_engines.request import Limits, Row, collect, prepare
+from moi_engines.request import Limits, SequenceState, collect, prepare
 
 
 class RowEngine(ABC):
@@ -55,13 +55,13 @@ class RowEngine(ABC):
     def close(self) -> None:  # noqa: B027  (most engines hold nothing that outlives them)
         """Give back what the engine holds outside this object."""
 
-    def check(self, row: Row) -> None:
+    def check(self, row: SequenceState) -> None:
         """ValueError for a row that this engine cannot decode."""
         if not self.mixing and row.moi.policy != "token":
             raise ValueError(f"policy={row.moi.policy!r} is not allowed; this engine decodes plainly: use 'token'")
 
     @abstractmethod
-    def decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+    def decode_batch(self, rows: list[SequenceState]) -> Iterator[TokenEvent]:
         """Tokens of these rows, which were checked, until each has its finish_reason."""
 
     def _prepare(
@@ -70,7 +70,7 @@ class RowEngine(ABC):
         sampling: SamplingParams | Sequence[SamplingParams],
         moi: MoIConfig | Sequence[MoIConfig],
         noise: Sequence[Sequence[float]] | None,
-    ) -> list[Row]:
+    ) -> list[SequenceState]:
         if noise is not None and not self.takes_noise:
             raise ValueError(f"noise is not allowed; the engine {self.name} draws its own random numbers")
         rows = prepare(prompts, sampling, moi, noise, self.tokenizer, self.limits)
@@ -78,12 +78,12 @@ class RowEngine(ABC):
             self.check(row)
         return rows
 
-    def _decode(self, rows: list[Row]) -> Iterator[TokenEvent]:
+    def _decode(self, rows: list[SequenceState]) -> Iterator[TokenEvent]:
         for start in range(0, len(rows), self.batch_size):
             yield from self.decode_batch(rows[start : start + self.batch_size])
 
 
-def _told(events: Iterator[TokenEvent], rows: list[Row], progress: Progress | None) -> Iterator[TokenEvent]:
+def _told(events: Iterator[TokenEvent], rows: list[SequenceState], progress: Progress | None) -> Iterator[TokenEvent]:
     """The events, with `progress` told after each."""
     total = sum(row.sampling.max_new_tokens for row in rows)
     for done, event in enumerate(events, 1):

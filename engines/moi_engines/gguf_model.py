@@ -39,7 +39,7 @@ def is_gguf(path: Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
-def converted(file: Path, say: Callable[[str], None] = lambda text: None) -> Path:
+def converted(file: Path, log: Callable[[str], None] = lambda text: None) -> Path:
     """The folder of a GGUF file, from the cache or made now, whole or not at all.
 
     Raises ImportError that names the extra, ValueError for a file that cannot be read.
@@ -52,7 +52,7 @@ def converted(file: Path, say: Callable[[str], None] = lambda text: None) -> Pat
         target.parent.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(target.with_name(f"{target.name}.lock")):  # two processes convert once
             if not target.is_dir():
-                say(f"convert {file} to {target}")
+                log(f"convert {file} to {target}")
                 with whole_folder(target) as draft:
                     convert(file, draft)
     return target

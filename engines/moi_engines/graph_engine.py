@@ -22,7 +22,7 @@ from moi_engines.checkpoint import load_tokenizer
 from moi_engines.graph_batch import GraphBatch, Output, Runner
 from moi_engines.noise import drawn_uniforms
 from moi_engines.protocol import TokenEvent
-from moi_engines.request import Limits, Row
+from moi_engines.request import Limits, SequenceState
 from moi_engines.sampler import SamplingTensors, sample
 from moi_onnx.manifest import Manifest
 
@@ -43,11 +43,11 @@ class GraphEngine(RowEngine):
         self.manifest, self.runner, self.batch_size = manifest, runner, batch_size
         self.limits = Limits(manifest.vocab, manifest.positions, frozenset(manifest.eos))
 
-    def check(self, row: Row) -> None:
+    def check(self, row: SequenceState) -> None:
         """See `RowEngine`; K, entropy and prior must be the graph's."""
         check_settings(row.moi, self.manifest, self.graph)
 
-    def decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+    def decode_batch(self, rows: list[SequenceState]) -> Iterator[TokenEvent]:
         """See `RowEngine`: steps of the graph until all rows are finished."""
         settings = _settings(rows, self.manifest.policies)
         batch = GraphBatch(self.runner, self.manifest, [row.prompt for row in rows], settings)
@@ -60,7 +60,7 @@ class GraphEngine(RowEngine):
             chosen = zip(rows, out.token, out.entropy, out.intervention, strict=True)
             for i, (row, token, entropy, intervention) in enumerate(chosen):
                 if row.finish_reason is None:
-                    yield row.push(token, entropy, intervention)
+                    yield row.append_token(token, entropy, intervention)
                     if row.finish_reason is not None:
                         batch.finish(i)
             alive = [i for i, row in enumerate(rows) if row.finish_reason is None]
@@ -71,9 +71,9 @@ class GraphEngine(RowEngine):
                 rows = [rows[i] for i in alive]
 
     def _redraw(
-        self, batch: GraphBatch, out: Output, rows: list[Row], i: int, noise: float, drawn: Tensor | None
+        self, batch: GraphBatch, out: Output, rows: list[SequenceState], i: int, noise: float, drawn: Tensor | None
     ) -> None:
-        """Row i, which the graph's candidates do not decide, from its logits."""
+        """SequenceState i, which the graph's candidates do not decide, from its logits."""
         row, logits = rows[i], batch.logits(i)
         params = SamplingTensors.of([row.sampling], self.limits.vocab, logits.device)
         token = sample(logits, params, torch.tensor([noise], device=logits.device))
@@ -101,7 +101,7 @@ def check_settings(config: MoIConfig, manifest: Manifest, graph: str = "graph") 
             raise ValueError(f"{key}={value!r} is not allowed; this {graph} was exported with {key}={fixed!r}")
 
 
-def _settings(rows: list[Row], layout: Layout) -> dict[str, Tensor]:
+def _settings(rows: list[SequenceState], layout: Layout) -> dict[str, Tensor]:
     """Inputs of the graph, [B] each but for parameters [B,P], that stay the same from step to step."""
     sampling, (codes, values) = [row.sampling for row in rows], encode([row.moi for row in rows], layout)
     return {

@@ -19,7 +19,7 @@ _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin"
 
 
 def download(
-    repo: str, revision: str | None = None, gguf: str | None = None, say: Callable[[str], None] = lambda text: None
+    repo: str, revision: str | None = None, gguf: str | None = None, log: Callable[[str], None] = lambda text: None
 ) -> Path:
     """The folder of a model in the hub's cache, or the GGUF file where the repository holds nothing else.
 
@@ -48,7 +48,7 @@ def download(
     try:
         missing = _missing(repo, {name: sizes[name] for name in wanted}, info.sha)
         if missing:
-            say(f"download {repo}, {missing / 1e6:.0f} MB")
+            log(f"download {repo}, {missing / 1e6:.0f} MB")
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
     except Exception as error:  # as above, and whatever a full disk raises
         raise OSError(explain(error, repo, revision)) from error

@@ -9,17 +9,17 @@ from pathlib import Path
 from moi_engines.gguf_model import converted, is_gguf, name_of
 from moi_engines.hub import download
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def resolve_model(model: str | Path, revision: str | None = None, *, say: Say = lambda text: None) -> Path:
+def resolve_model(model: str | Path, revision: str | None = None, *, log: Log = lambda text: None) -> Path:
     """The Hugging Face folder of `model`.
 
     model     a folder; a GGUF file, or a folder that holds one and no other weights; a hub id, "name" or
               "owner/name", with ":FILE.gguf" or ":Q4_K_M" behind it where there are several GGUF files.
               What exists here goes before the hub; a `Path`, and text that only a path can be, never reach it
     revision  branch, tag or commit of a hub id
-    say       is told what takes time
+    log       is told what takes time
 
     Raises FileNotFoundError, ValueError, OSError or ImportError that names the model and the way out, in one line.
     """
@@ -34,8 +34,8 @@ def resolve_model(model: str | Path, revision: str | None = None, *, say: Say = 
             shown = text if text.isprintable() else repr(text)
             raise FileNotFoundError(f"model {'file' if path.suffix == '.gguf' else 'folder'} {shown} does not exist")
         repo, _, gguf = text.partition(":")
-        path = download(repo, revision, gguf or None, say)
-    return _folder(path, say)
+        path = download(repo, revision, gguf or None, log)
+    return _folder(path, log)
 
 
 def model_name(folder: Path) -> str:
@@ -47,7 +47,7 @@ def model_name(folder: Path) -> str:
     return name_of(whole)
 
 
-def _folder(path: Path, say: Say) -> Path:
+def _folder(path: Path, log: Log) -> Path:
     if path.is_dir():
         files = sorted(path.glob("*.gguf"))
         if not files or (path / "config.json").is_file():
@@ -58,7 +58,7 @@ def _folder(path: Path, say: Say) -> Path:
         path = files[0]
     if not is_gguf(path):
         raise ValueError(f"model {path} is a file but no GGUF file; give a folder, a hub id or a GGUF file")
-    return converted(path, say)
+    return converted(path, log)
 
 
 def _only_a_path(text: str) -> bool:

@@ -16,7 +16,7 @@ from moi import uniforms
 from moi.policies import policy_named
 
 if TYPE_CHECKING:
-    from moi_engines.request import Row
+    from moi_engines.request import SequenceState
 
 _BITS = 24  # a float32 holds them exactly, so the noise is the same number in every backend
 
@@ -28,7 +28,7 @@ def noise_stream(seed: int) -> Iterator[float]:
         yield generator.getrandbits(_BITS) / (1 << _BITS)
 
 
-def drawn_uniforms(rows: Sequence[Row], device: torch.device) -> Tensor | None:
+def drawn_uniforms(rows: Sequence[SequenceState], device: torch.device) -> Tensor | None:
     """float32 [B,8+K] of the tokens that come next, by each row's seed and position; None where no policy draws."""
     if not any(policy_named(row.moi.policy).draws for row in rows):
         return None

@@ -8,7 +8,7 @@ import torch
 
 from moi_engines.checkpoint import Checkpoint, load_checkpoint, load_config
 from moi_onnx.architectures import check_architecture
-from moi_onnx.export import Say, SelfCheck, write_folder
+from moi_onnx.export import Log, SelfCheck, write_folder
 from moi_onnx.options import ExportOptions
 
 _DEFAULTS = ExportOptions()
@@ -20,11 +20,11 @@ def export(
     options: ExportOptions = _DEFAULTS,
     *,
     force: bool = False,
-    say: Say = lambda text: None,
+    log: Log = lambda text: None,
     check: SelfCheck | None = None,
 ) -> Path:
     """Write the ONNX folder `out` of the model folder `model`, or nothing; as `moi_onnx.export.write_folder`."""
-    return write_folder(_load, model, out, options, force=force, say=say, check=check)
+    return write_folder(_load, model, out, options, force=force, log=log, check=check)
 
 
 def _load(source: Path, options: ExportOptions) -> Checkpoint:

@@ -21,7 +21,7 @@ from moi_engines.checkpoint import Checkpoint, load_checkpoint
 from moi_engines.noise import drawn_uniforms
 from moi_engines.parity_types import round_to_int4
 from moi_engines.protocol import Prompt, SamplingParams, TokenEvent
-from moi_engines.request import Row, prepare
+from moi_engines.request import SequenceState, prepare
 from moi_engines.torch_loop import Settings, TorchLoop
 
 # 2.4 GB in float64. Larger models are followed in float32, whose own rounding the tolerances hold, too.
@@ -115,7 +115,7 @@ class _GivenTokens(TorchLoop):
         self._tokens, self._taken, self._mixes = tokens, [0] * len(tokens), mixes
         self._rounding, self._random = rounding, torch.Generator(self.device).manual_seed(0)
 
-    def sample(self, logits: Tensor, rows: list[Row], settings: Settings) -> Tensor:
+    def sample(self, logits: Tensor, rows: list[SequenceState], settings: Settings) -> Tensor:
         """The given tokens; a row that has none left is over."""
         noise = [next(row.noise, 0.0) for row in rows]
         self.seen = {row.index // 2: (logits[i], logits[i + 1], noise[i]) for i, row in enumerate(rows) if not i % 2}
@@ -128,7 +128,7 @@ class _GivenTokens(TorchLoop):
             chosen.append(given[at] if at < len(given) else 0)
         return torch.tensor(chosen, device=self.device)
 
-    def mix(self, logits: Tensor, token: Tensor, rows: list[Row], settings: Settings) -> Mixture:
+    def mix(self, logits: Tensor, token: Tensor, rows: list[SequenceState], settings: Settings) -> Mixture:
         """Policy "token" where rows do not mix."""
         if self._mixes is not None:
             mixing = torch.tensor([self._mixes_now(row, self._mixes) for row in rows], device=self.device)
@@ -138,7 +138,9 @@ class _GivenTokens(TorchLoop):
         self._find_jumps(mixture, logits, token, rows, settings)
         return mixture
 
-    def _find_jumps(self, mixture: Mixture, logits: Tensor, token: Tensor, rows: list[Row], settings: Settings) -> None:
+    def _find_jumps(
+        self, mixture: Mixture, logits: Tensor, token: Tensor, rows: list[SequenceState], settings: Settings
+    ) -> None:
         """Mix again from logits and random numbers a little off, either way: where policies are continuous, so little
         comes of it that the rest are jumps."""
         own, other = logits[0::2], logits[1::2]
@@ -164,7 +166,7 @@ class _GivenTokens(TorchLoop):
         x[1::2] = twins * (1 + self._rounding * error)
         return x
 
-    def _mixes_now(self, row: Row, mixes: Mixes) -> bool:
+    def _mixes_now(self, row: SequenceState, mixes: Mixes) -> bool:
         step = self._taken[row.index] - 1
         return step < len(self._tokens[row.index]) and mixes(row.index // 2, step)
 

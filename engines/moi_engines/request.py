@@ -25,7 +25,7 @@ class Limits:
     eos: frozenset[int]
 
 
-class Row:
+class SequenceState:
     """One request and what it has generated so far."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Row:
         """Where the token that comes next will be fed."""
         return len(self.prompt) + self._count
 
-    def push(self, token_id: int, entropy: float, intervention: float) -> TokenEvent:
+    def append_token(self, token_id: int, entropy: float, intervention: float) -> TokenEvent:
         """Take the next token; sets `finish_reason` when it is the last."""
         self._count += 1
         text, stopped = self._text.push(token_id)
@@ -89,7 +89,7 @@ def prepare(
     noise: Sequence[Sequence[float]] | None,
     tokenizer: Any,
     limits: Limits,
-) -> list[Row]:
+) -> list[SequenceState]:
     """Rows of a call; ValueError that names the prompt or the setting for anything that cannot be decoded."""
     if isinstance(prompts, str):
         raise ValueError("prompts must be a list of prompts; got a single string")
@@ -103,7 +103,7 @@ def prepare(
     for index, prompt in enumerate(prompts):
         ids = _prompt_ids(index, prompt, tokenizer, limits, samplings[index].max_new_tokens)
         own = samplings[index], configs[index], streams[index], seeds[index]
-        rows.append(Row(index, ids, *own, limits.eos, tokenizer))
+        rows.append(SequenceState(index, ids, *own, limits.eos, tokenizer))
     return rows
 
 

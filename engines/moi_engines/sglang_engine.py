@@ -20,7 +20,7 @@ from moi_engines.end_tokens import end_ids
 from moi_engines.parity_types import Types
 from moi_engines.protocol import FinishReason, TokenEvent
 from moi_engines.registry import EngineSpec, Workload
-from moi_engines.request import Limits, Row
+from moi_engines.request import Limits, SequenceState
 from moi_engines.sglang_server import server
 from moi_engines.weights import check_weights
 
@@ -88,12 +88,12 @@ class SGLangEngine(RowEngine):
         """Stop SGLang's processes."""
         self._server.close()
 
-    def check(self, row: Row) -> None:
+    def check(self, row: SequenceState) -> None:
         """See `RowEngine`; K, entropy and prior must be those of the calls before."""
         super().check(row)
         self._server.fix((row.moi.top_k, row.moi.entropy, row.moi.prior))
 
-    def decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+    def decode_batch(self, rows: list[SequenceState]) -> Iterator[TokenEvent]:
         """See `RowEngine`: what SGLang streams."""
         chunks = self._server.start().generate(
             input_ids=[row.prompt for row in rows],
@@ -107,7 +107,7 @@ class SGLangEngine(RowEngine):
             yield from _events(row, chunk, seen[row.index], entropy, intervention)
             seen[row.index] = len(entropy)
 
-    def _settings(self, row: Row) -> dict[str, Any]:
+    def _settings(self, row: SequenceState) -> dict[str, Any]:
         told: dict[str, Any] = {"per_token": True} if self.mixing else {}
         if policy_named(row.moi.policy).draws:
             told["seed"] = row.seed
@@ -158,7 +158,7 @@ class _Server:
             self._engine = None
 
 
-def _sampling(row: Row) -> dict[str, Any]:
+def _sampling(row: SequenceState) -> dict[str, Any]:
     params = row.sampling
     return {
         "temperature": params.temperature,
@@ -172,7 +172,7 @@ def _sampling(row: Row) -> dict[str, Any]:
 
 
 def _events(
-    row: Row, chunk: dict[str, Any], start: int, entropy: list[float], intervention: list[float]
+    row: SequenceState, chunk: dict[str, Any], start: int, entropy: list[float], intervention: list[float]
 ) -> Iterator[TokenEvent]:
     """What a chunk, which repeats all the tokens before it, adds."""
     reason = _reason(chunk["meta_info"]["finish_reason"])
@@ -180,7 +180,7 @@ def _events(
     for index in range(start, len(ids)):
         if row.finish_reason is not None:
             return
-        event = row.push(ids[index], entropy[index], intervention[index])
+        event = row.append_token(ids[index], entropy[index], intervention[index])
         if reason is not None and index == len(ids) - 1 and row.finish_reason is None:
             text = event.text + row.end(reason)
             event = replace(event, text=text, finish_reason=row.finish_reason)

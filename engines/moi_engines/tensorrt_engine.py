@@ -12,7 +12,7 @@ from moi_engines.graph_batch import Runner
 from moi_engines.graph_engine import GraphEngine
 from moi_engines.graph_folder import compiled, tf32
 from moi_engines.registry import EngineSpec, SelfTest
-from moi_engines.request import Row
+from moi_engines.request import SequenceState
 from moi_onnx.manifest import read_manifest
 
 
@@ -50,7 +50,7 @@ class TensorRTEngine(GraphEngine):
         step = EngineStep(self.runtime, engine, folder, cuda_graphs)
         return step, step.sidecar.profile
 
-    def check(self, row: Row) -> None:
+    def check(self, row: SequenceState) -> None:
         """See `RowEngine`; a prompt must fit what the engine was compiled for."""
         super().check(row)
         if len(row.prompt) > self.profile.max_prompt:

@@ -13,7 +13,7 @@ from moi_engines.checkpoint import load_checkpoint
 from moi_engines.parity_types import Types
 from moi_engines.protocol import TokenEvent
 from moi_engines.registry import EngineSpec, SelfTest
-from moi_engines.request import Row
+from moi_engines.request import SequenceState
 from moi_engines.torch_loop import TorchLoop
 
 
@@ -68,7 +68,7 @@ class TorchEngine(RowEngine):
         other.loop = TorchLoop(self.checkpoint, mixing=False)
         return other
 
-    def decode_batch(self, rows: list[Row]) -> Iterator[TokenEvent]:
+    def decode_batch(self, rows: list[SequenceState]) -> Iterator[TokenEvent]:
         """See `RowEngine`: the loop's tokens."""
         return self.loop.decode(rows)
 

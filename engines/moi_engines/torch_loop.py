@@ -18,7 +18,7 @@ from moi import Mixture, RowParams, embed, mix
 from moi_engines.checkpoint import Checkpoint
 from moi_engines.noise import drawn_uniforms
 from moi_engines.protocol import TokenEvent
-from moi_engines.request import Row
+from moi_engines.request import SequenceState
 from moi_engines.sampler import SamplingTensors, sample
 
 
@@ -76,7 +76,7 @@ class TorchLoop:
         parameters = inspect.signature(checkpoint.model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
-    def decode(self, rows: list[Row]) -> Iterator[TokenEvent]:
+    def decode(self, rows: list[SequenceState]) -> Iterator[TokenEvent]:
         """Tokens of one batch until each row has its finish_reason."""
         from transformers import DynamicCache
 
@@ -90,7 +90,7 @@ class TorchLoop:
             entropy, intervention = mixture.entropy.tolist(), mixture.intervention.tolist()
             for row, *chosen in zip(rows, token.tolist(), entropy, intervention, strict=True):
                 if row.finish_reason is None:
-                    yield row.push(*chosen)
+                    yield row.append_token(*chosen)
             alive = [i for i, row in enumerate(rows) if row.finish_reason is None]
             if not alive:
                 return
@@ -102,7 +102,7 @@ class TorchLoop:
                 x, place, settings = x[keep], place.select(keep), settings.select(keep)
                 rows = [rows[i] for i in alive]
 
-    def embed_prompts(self, rows: list[Row]) -> tuple[Tensor, Place]:
+    def embed_prompts(self, rows: list[SequenceState]) -> tuple[Tensor, Place]:
         """Left-padded prompt embeddings [B,T,D], scaled, and their place."""
         longest = max(len(row.prompt) for row in rows)
         ids = torch.tensor([[0] * (longest - len(row.prompt)) + row.prompt for row in rows], device=self.device)
@@ -124,13 +124,13 @@ class TorchLoop:
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     @torch.inference_mode()
-    def sample(self, logits: Tensor, rows: list[Row], settings: Settings) -> Tensor:
+    def sample(self, logits: Tensor, rows: list[SequenceState], settings: Settings) -> Tensor:
         """Token ids int64 [B] from logits [B,V] and each row's noise."""
         noise = torch.tensor([next(row.noise, 0.0) for row in rows], dtype=torch.float32, device=self.device)
         return sample(logits, settings.sampling, noise)
 
     @torch.inference_mode()
-    def mix(self, logits: Tensor, token: Tensor, rows: list[Row], settings: Settings) -> Mixture:
+    def mix(self, logits: Tensor, token: Tensor, rows: list[SequenceState], settings: Settings) -> Mixture:
         """What is fed next, of tokens [B] drawn from logits [B,V]."""
         if not self.mixing:
             one = torch.ones(len(token), 1, device=self.device)
@@ -142,7 +142,7 @@ class TorchLoop:
         """Embeddings [B,D] or [B,T,D] as the model takes them: times its factor, if it has one."""
         return x if self.checkpoint.scale is None else x * self.checkpoint.scale
 
-    def settings(self, rows: list[Row]) -> Settings:
+    def settings(self, rows: list[SequenceState]) -> Settings:
         """Of a batch, on the device."""
         return Settings(
             SamplingTensors.of([row.sampling for row in rows], self.checkpoint.limits.vocab, self.device),

@@ -21,7 +21,7 @@ from moi_onnx.functions import PLUGIN
 from moi_onnx.manifest import CONFIG, DATA, MODEL, Manifest, file_sizes
 from moi_onnx.options import ExportOptions
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 SelfCheck = Callable[[Path, Path], None]
 _COPIED = ("config.json", "generation_config.json", "*token*", "vocab.*", "merges.txt", "chat_template*")
 _VERSIONED = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
@@ -51,7 +51,7 @@ def write_folder(
     options: ExportOptions = _DEFAULTS,
     *,
     force: bool = False,
-    say: Say = lambda text: None,
+    log: Log = lambda text: None,
     check: SelfCheck | None = None,
 ) -> Path:
     """Write the ONNX folder `out` of the model folder `model`; `check` sees it (model, draft) before it appears.
@@ -64,18 +64,18 @@ def write_folder(
     target = Path(out)
     source = Path(model)
     check_target(target, force, (source,))
-    say(f"load {source}")
+    log(f"load {source}")
     checkpoint = load(source, options)
     options = _fitted(options, checkpoint.limits.vocab, checkpoint.limits.positions)
     with whole_folder(target, force, keep=(source,), last=CONFIG) as draft:
-        _write_graph(checkpoint, options, draft, say)
+        _write_graph(checkpoint, options, draft, log)
         manifest = _manifest(checkpoint, options, draft)
         del checkpoint  # the check loads the models of its own
         manifest.write(draft)
         _write_genai(manifest, source, draft)
         _copy_files(source, draft)
         if check is not None:
-            say("self-check")
+            log("self-check")
             check(source, draft)
     return target
 
@@ -89,19 +89,19 @@ def _fitted(options: ExportOptions, vocab: int, positions: int | None) -> Export
     return dataclasses.replace(options, candidates=min(options.candidates, vocab))
 
 
-def _write_graph(checkpoint: Decoder, options: ExportOptions, draft: Path, say: Say) -> None:
+def _write_graph(checkpoint: Decoder, options: ExportOptions, draft: Path, log: Log) -> None:
     import onnx_ir as ir
 
     from moi_onnx.graph import step_graph
 
-    say(f"trace the {options.variant} step")
+    log(f"trace the {options.variant} step")
     graph = step_graph(checkpoint.model, checkpoint.scale, options)
     if options.quantize:
         from moi_onnx.quantize import quantize_int4
 
-        say("quantize to int4")
+        log("quantize to int4")
         graph = quantize_int4(graph, draft)
-    say("write")
+    log("write")
     ir.save(graph, draft / MODEL, external_data=DATA, size_threshold_bytes=_SMALL)
 
 

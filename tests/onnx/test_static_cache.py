@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from functools import partial
 from pathlib import Path
@@ -25,25 +24,16 @@ from moi_engines.onnx_engine import ONNXEngine
 from moi_engines.onnx_export import export
 from moi_engines.tensorrt_engine import TensorRTEngine
 from moi_onnx.options import ExportOptions
+from tensorrt_exports import RuntimeStep
 
 pytestmark = pytest.mark.slow
 
 LENGTH = 64
 
 
-def _runtime_step() -> Any:
-    path = Path(__file__).parents[1] / "tensorrt" / "fixture" / "exports.py"
-    spec = importlib.util.spec_from_file_location("tensorrt_exports", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.RuntimeStep
-
-
 class TensorRTOnTheCPU(TensorRTEngine):
     def _load(self, engine: Path, folder: Path, cuda_graphs: bool) -> Any:
-        return _runtime_step()(folder), Profile(8, LENGTH - 1, LENGTH, 21)
+        return RuntimeStep(folder), Profile(8, LENGTH - 1, LENGTH, 21)
 
 
 @pytest.fixture(scope="module")

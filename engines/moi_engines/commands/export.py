@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from moi_engines.onnx_export import export
 
     check = None if args.skip_check else lambda model, draft: self_check(model, draft, options)
-    out = export(model_folder(args), args.out, options, force=args.force, say=_say, check=check)
-    _say(f"wrote {out}")
+    out = export(model_folder(args), args.out, options, force=args.force, log=_log, check=check)
+    _log(f"wrote {out}")
     return 0
 
 
@@ -49,10 +49,10 @@ def self_check(model: Path, folder: Path, options: ExportOptions) -> None:
 
     check_structure(folder)
     if options.dtype == "bfloat16":
-        _say("self-check: structure only; bfloat16 does not run on ONNX Runtime's CPU provider")
+        _log("self-check: structure only; bfloat16 does not run on ONNX Runtime's CPU provider")
         return
     found = compare(model, folder)
-    _say(f"self-check against the torch engine: {found}")
+    _log(f"self-check against the torch engine: {found}")
     if not found.agrees:
         raise RuntimeError(f"the exported graph decodes otherwise than the torch engine: {found.reason}")
 
@@ -78,6 +78,6 @@ def _need(*modules: str) -> None:
         raise ImportError(f"{', '.join(missing)} not installed; pip install 'mixture-of-inputs[engine,onnx]'")
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"moi export: {text}\n")
     sys.stderr.flush()

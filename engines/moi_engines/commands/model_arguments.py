@@ -32,7 +32,7 @@ def model_folder(args: argparse.Namespace) -> Path:
         if args.revision is not None:
             raise ValueError(f"--revision {args.revision} needs --model with a hub id")
         return embedded_model()
-    return resolve_model(args.model, args.revision, say=lambda text: _say(args.command, text))
+    return resolve_model(args.model, args.revision, log=lambda text: _log(args.command, text))
 
 
 def served_name(folder: Path, args: argparse.Namespace) -> str:
@@ -77,6 +77,6 @@ def add_engine_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGro
         parser.add_argument(f"--{key}", help=f"{text} ({takers})")
 
 
-def _say(command: str, text: str) -> None:
+def _log(command: str, text: str) -> None:
     sys.stderr.write(f"moi {command}: {text}\n")
     sys.stderr.flush()

@@ -6,7 +6,6 @@ as declared is for `moi selftest --backend tensorrt_llm` on a machine that has i
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import pickle
 import subprocess
@@ -19,32 +18,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import tensorrt_llm_recorded
+
 pytest.importorskip("moi_tensorrt_llm")
 from moi import MoIConfig, embed, mix, uniforms
 from moi_serving.pending import PendingMixtures
-from moi_tensorrt_llm import MoILogitsProcessor, contract, custom_module_dir, model
+from moi_tensorrt_llm import MoILogitsProcessor, custom_module_dir, model
 from moi_tensorrt_llm.processor import PENDING
 
 V, D = 50, 8
-
-
-def _recorded() -> ModuleType:
-    path = Path(__file__).with_name("recorded.py")
-    spec = importlib.util.spec_from_file_location("tensorrt_llm_recorded", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RECORDED = _recorded()
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    monkeypatch.setattr(contract, "version", lambda name: "1.2.1")
-    return RECORDED.install(monkeypatch)
 
 
 # --- mixing ---------------------------------------------------------------------------------------------------
@@ -210,9 +192,9 @@ def test_registration_keeps_names_and_architectures(
     names = model.register_models()
     assert names == sorted(model.ARCHITECTURES)
     for name in names:
-        registered = RECORDED.REGISTERED[name]
+        registered = tensorrt_llm_recorded.REGISTERED[name]
         assert registered.__name__ == name
-        assert issubclass(registered, getattr(RECORDED, name))
+        assert issubclass(registered, getattr(tensorrt_llm_recorded, name))
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"nope": 1}', '{"prior": "sampling"}'])

@@ -5,9 +5,7 @@ That TensorRT-LLM itself matches them is for `moi doctor` and `moi selftest` on 
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -15,26 +13,6 @@ import pytest
 
 pytest.importorskip("moi_tensorrt_llm")
 from moi_tensorrt_llm import check_contract, contract, model, refuse_arguments
-
-
-def _recorded() -> ModuleType:
-    path = Path(__file__).with_name("recorded.py")
-    spec = importlib.util.spec_from_file_location("tensorrt_llm_recorded", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RECORDED = _recorded()
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    monkeypatch.setattr(contract, "version", lambda name: "1.2.1")
-    return RECORDED.install(monkeypatch)
-
 
 # --- contract -------------------------------------------------------------------------------------------------
 

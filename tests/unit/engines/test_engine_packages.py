@@ -7,11 +7,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from installed_package import install_package
 from moi_engines.registry import BUILT_IN
 
 ROOT = Path(__file__).parents[3]
@@ -57,9 +57,9 @@ SPEC = EngineSpec(
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory, install_policy: Callable[..., Path]) -> Path:
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shouting")
-    return install_policy(folder, "shouting", "shouting_engine:SPEC", SOURCE, group="moi.engines")
+    return install_package(folder, "shouting", "shouting_engine:SPEC", SOURCE, group="moi.engines")
 
 
 def moi(path: Path, *argv: str, status: int = 0) -> str:
@@ -150,10 +150,8 @@ def test_its_file_is_imported_when_it_is_asked_for(package: Path) -> None:
         ("torch", "from moi_engines.torch_engine import SPEC", "there is an engine 'torch' already"),
     ],
 )
-def test_a_broken_entry_point_is_one_line_that_names_it(
-    tmp_path: Path, install_policy: Callable[..., Path], name: str, source: str, reason: str
-) -> None:
-    folder = install_policy(tmp_path, name, "bad_engine:SPEC", source, group="moi.engines")
+def test_a_broken_entry_point_is_one_line_that_names_it(tmp_path: Path, name: str, source: str, reason: str) -> None:
+    folder = install_package(tmp_path, name, "bad_engine:SPEC", source, group="moi.engines")
     (line,) = moi(folder, "generate", "--prompt", "a", status=2).splitlines()
     assert line.startswith(f"moi generate: error: engine entry point {name} = bad_engine:SPEC")
     assert reason in line

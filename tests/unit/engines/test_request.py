@@ -67,7 +67,7 @@ def test_a_row_ends_at_eos_at_a_stop_string_or_at_its_length(tokenizer):
 
     def finish(ids, **settings):
         (row,) = ready(tokenizer, ["x"], SamplingParams(**({"max_new_tokens": 4} | settings)))
-        events = [row.push(token_id, 0.5, 0.25) for token_id in ids]
+        events = [row.append_token(token_id, 0.5, 0.25) for token_id in ids]
         return collect(events, 1)[0]
 
     assert (finish(letters).finish_reason, finish(letters).text) == ("length", "abcd")
@@ -111,5 +111,5 @@ def test_a_tiny_top_p_keeps_the_best_token():
 def test_a_stop_string_that_waited_for_more_tokens_ends_the_row_as_such(tokenizer):
     half = tokenizer("\u00e9").input_ids[0]
     (row,) = ready(tokenizer, ["x"], SamplingParams(max_new_tokens=1, stop=("\ufffd",)))
-    done = collect([row.push(half, 0.5, 0.25)], 1)[0]
+    done = collect([row.append_token(half, 0.5, 0.25)], 1)[0]
     assert (done.text, done.finish_reason) == ("", "stop")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from installed_package import install_package
 from moi_eval.tasks import Item, Task, task_named, task_names
 from moi_eval.tasks.files import FileTask
 
@@ -37,16 +38,6 @@ class SumsTask(Task):
 '''
 
 
-def install(folder: Path, name: str, target: str, source: str) -> Path:
-    """A folder for PYTHONPATH with an installed package in it that brings a task."""
-    (folder / f"{target.split(':')[0]}.py").write_text(source)
-    metadata = folder / f"{name}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[moi.tasks]\n{name} = {target}\n")
-    return folder
-
-
 def moi(*argv: str, path: Path) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "PYTHONPATH": str(path), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "moi", *argv]
@@ -54,7 +45,7 @@ def moi(*argv: str, path: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_task_is_one_file(tmp_path: Path) -> None:
-    installed, out = install(tmp_path, "sums", "sums_task:SumsTask", SUMS), tmp_path / "r.jsonl"
+    installed, out = install_package(tmp_path, "sums", "sums_task:SumsTask", SUMS, "moi.tasks"), tmp_path / "r.jsonl"
     done = moi("eval", "sums", "--n", "2", "--samples", "2", "--out", str(out), "--json", path=installed)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -84,7 +75,8 @@ def test_a_task_is_one_file(tmp_path: Path) -> None:
 def test_a_broken_entry_point_is_one_line_that_names_it(
     tmp_path: Path, name: str, target: str, source: str, reason: str
 ) -> None:
-    done = moi("eval", name, "--out", str(tmp_path / "r.jsonl"), path=install(tmp_path, name, target, source))
+    package = install_package(tmp_path, name, target, source, "moi.tasks")
+    done = moi("eval", name, "--out", str(tmp_path / "r.jsonl"), path=package)
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2
     assert line.startswith(f"moi eval: error: task entry point {name} = {target}")

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from installed_package import install_metadata
+
 ROOT = Path(__file__).parents[3]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"# (\w+\.py)\n")
@@ -43,11 +45,7 @@ def install(section: Section, folder: Path) -> None:
         (folder / name).write_text(code)
     group = re.search(r'\[project\.entry-points\."(.*)"\]', section.entry_points)
     if group is not None:
-        metadata = folder / "example-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1.0\n")
-        lines = section.entry_points.replace(group[0], f"[{group[1]}]").replace('"', "")
-        (metadata / "entry_points.txt").write_text(lines)
+        install_metadata(folder, "example", section.entry_points.replace(group[0], f"[{group[1]}]").replace('"', ""))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from installed_package import install_package
 from moi.policies.registry import BUILT_IN
 
 CHILD = Path(__file__).with_name("policy_child.py")
@@ -89,9 +90,9 @@ def test_nothing_is_imported_before_a_policy_is_asked_for_that_is_not_built_in(o
     ],
 )
 def test_a_broken_entry_point_is_one_line_that_names_it(
-    tmp_path: Path, install_policy: Callable[..., Path], name: str, target: str, source: str, reason: str
+    tmp_path: Path, name: str, target: str, source: str, reason: str
 ) -> None:
-    done = python("-m", "moi", "generate", "--prompt", "a", path=install_policy(tmp_path, name, target, source))
+    done = python("-m", "moi", "generate", "--prompt", "a", path=install_package(tmp_path, name, target, source))
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2
     assert line.startswith(f"moi generate: error: policy entry point {name} = {target}")

@@ -20,7 +20,7 @@ from moi import MoIConfig
 from moi.rows import parameter_count
 from moi_engines.parity import FLOAT32, Cases, judge
 from moi_engines.parity_reference import Reference
-from moi_engines.request import Row
+from moi_engines.request import SequenceState
 from moi_engines.testing import ARCHITECTURES
 from moi_engines.torch_engine import TorchEngine
 from moi_serving.embedding import TableMixer
@@ -58,7 +58,7 @@ class Host(TorchEngine):
         self.runtime.pool_allocated(None, runner)
 
     @torch.inference_mode()
-    def decode_batch(self, rows: list[Row]) -> Iterator[Any]:
+    def decode_batch(self, rows: list[SequenceState]) -> Iterator[Any]:
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self.checkpoint.model.config)
@@ -74,13 +74,13 @@ class Host(TorchEngine):
             told = token.tolist(), entropy_of(left).tolist(), interventions(left).tolist()
             for row, *chosen in zip(rows, *told, strict=True):
                 if row.finish_reason is None:
-                    yield row.push(*chosen)
+                    yield row.append_token(*chosen)
             self.runtime.batch = SimpleNamespace(req_pool_indices=slots, positions=position, forward_mode=MODE)
             self.runtime.metadata = BatchMetadata(active=True)
             x = self._table(token)[:, None]
             self.runtime.batch = None
 
-    def _configured(self, rows: list[Row]) -> Tensor:
+    def _configured(self, rows: list[SequenceState]) -> Tensor:
         """Slots of no order, that hold what the batch before left there."""
         slots = torch.tensor(self._rng.sample(range(1, SLOTS), len(rows)))
         states = [RequestState(RequestSettings(row.moi), Marks(), row.seed) for row in rows]
