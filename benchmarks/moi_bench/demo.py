@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from moi import MoIConfig, json_text
+from moi import MoIConfig, json_text, policy_names
 from moi_engines import Engine, SamplingParams, embedded_model, load_engine
 from moi_engines.request import collect
 from moi_eval.countdown import Problem, held_out, is_solution, mean_chance
 from moi_eval.intervals import wilson
 
 NEW_TOKENS = 170
-POLICIES = ("token", "moi", "direct")
+POLICIES = ["token", "moi", "direct"]
 NOTE = (
     "Intervals are 95 % (Wilson), problems are held out, all policies draw from the same noise. The model is a small "
     "fixture with real distributions: it shows that MoI runs as published, not how much MoI helps a reasoning model."
@@ -37,6 +37,9 @@ class Score:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--problems", type=int, default=200, metavar="N", help="problems to score (default: 200)")
     parser.add_argument("--show", type=int, default=3, metavar="N", help="problems shown side by side (default: 3)")
+    parser.add_argument(
+        "--policy", nargs="+", choices=policy_names(), default=POLICIES, help="to score (default: token moi direct)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
@@ -49,22 +52,22 @@ def run(args: argparse.Namespace) -> int:
     engine = load_engine("torch", embedded_model())
     problems = held_out(args.problems, seed=args.seed)
     if not args.json:
-        show(engine, problems[: args.show], args.seed)
-    scores = [score(engine, problems, policy, args.seed, quiet=args.json) for policy in POLICIES]
+        show(engine, problems[: args.show], args.seed, next((name for name in args.policy if name != "token"), "moi"))
+    scores = [score(engine, problems, policy, args.seed, quiet=args.json) for policy in args.policy]
     report(scores, mean_chance(problems, NEW_TOKENS), as_json=args.json)
     return 0
 
 
-def show(engine: Engine, problems: list[Problem], seed: int) -> None:
-    """The same problems decoded plainly and with MoI, tokens coloured by entropy."""
+def show(engine: Engine, problems: list[Problem], seed: int, policy: str) -> None:
+    """The same problems decoded plainly and with a policy, tokens coloured by entropy."""
     from moi_engines import render
 
     prompts = [problem.prompt for problem in problems]
     sampling, rows = SamplingParams(max_new_tokens=NEW_TOKENS, seed=seed), []
-    for policy in ("token", "moi"):
-        events = list(engine.stream(prompts, sampling, MoIConfig(policy)))
+    for config in (MoIConfig("token"), MoIConfig(policy)):
+        events = list(engine.stream(prompts, sampling, config))
         rows.append([[event for event in events if event.row == index] for index in range(len(prompts))])
-    render.show(prompts, MoIConfig(), rows[1], rows[0])
+    render.show(prompts, MoIConfig(policy), rows[1], rows[0])
 
 
 def score(engine: Engine, problems: list[Problem], policy: str, seed: int, *, quiet: bool = False) -> Score:

@@ -27,6 +27,13 @@ def test_people_see_plain_beside_moi_and_a_table(capsys):
     assert "not how much MoI helps" in " ".join(out.split())
 
 
+def test_other_policies_are_scored_when_asked_for(capsys):
+    assert main(["demo", "--problems", "3", "--show", "1", "--policy", "token", "gumbel", "multiplex"]) == 0
+    out = capsys.readouterr().out
+    assert "gumbel (tau 0.5" in out
+    assert "multiplex" in out
+
+
 @pytest.mark.parametrize("flags", [["--problems", "0"], ["--show", "-1"]])
 def test_nonsense_is_refused(flags, capsys):
     assert main(["demo", *flags]) == 2

@@ -86,11 +86,20 @@ def test_parity(implementation: Implementation, case: Case, dtype: torch.dtype) 
 
 
 @pytest.mark.parametrize("code", range(len(load_policies())), ids=policy_names())
-@pytest.mark.parametrize("name", ["official", "paper", "masked", "nan, inf and zeros"])
-def test_parity_of_each_policy_on_every_row(implementation: Implementation, name: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *((name, torch.float32) for name in ("official", "paper", "masked", "nan, inf and zeros")),
+        *(("official", dtype) for dtype in DTYPES[1:]),
+    ],
+    ids=str,
+)
+def test_parity_of_each_policy_on_every_row(
+    implementation: Implementation, name: str, dtype: torch.dtype, code: int
+) -> None:
     """Over the values that the declaration of each of its parameters allows."""
     case = NAMED[name]
-    inputs = case.inputs().of_policy(code)
+    inputs = case.inputs(dtype).of_policy(code)
     assert_mixture(run(implementation, inputs, case), oracle_mix(inputs, case.config))
 
 

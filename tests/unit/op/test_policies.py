@@ -166,6 +166,13 @@ def test_certainty_is_the_best_candidate_alone(policy):
     assert got.weights[0].tolist() == ([1, 0, 0, 0] if policy == "selar" else [0, 1, 0, 0])
 
 
+@pytest.mark.parametrize("policy", ["gumbel", "multiplex"])
+def test_certainty_leaves_nothing_else_to_draw(policy):
+    got = mixed(policy, torch.tensor([[0.0, -200.0, -300.0]]), token=0)
+    assert got.entropy.item() == 0
+    assert moi.embed(got, torch.eye(3)).tolist() == [[1, 0, 0]], "the token, by whichever of its places"
+
+
 def test_shares_that_sum_to_nothing_are_plain():
     from moi.mixture import _normalised
 
