@@ -14,6 +14,7 @@ _PARTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi bench`, whose benchmarks are commands below it."""
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
     for name, (module, summary) in _PARTS.items():
         part = parts.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
@@ -21,5 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """The benchmark that was chosen; its exit status."""
     status: int = _PARTS[args.part][0].run(args)
     return status

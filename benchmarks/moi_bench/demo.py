@@ -35,6 +35,7 @@ class Score:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi demo`."""
     parser.add_argument("--problems", type=int, default=200, metavar="N", help="problems to score (default: 200)")
     parser.add_argument("--show", type=int, default=3, metavar="N", help="problems shown side by side (default: 3)")
     parser.add_argument(
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Score each policy on the same problems; 0."""
     for key in ("problems", "show"):
         if getattr(args, key) < 1:
             raise ValueError(f"--{key}={getattr(args, key)} is not allowed; it must be an integer >= 1")
@@ -90,6 +92,7 @@ def score(engine: Engine, problems: list[Problem], policy: str, seed: int, *, qu
 
 
 def report(scores: list[Score], chance: float, *, as_json: bool) -> None:
+    """The scores as a table, or as one JSON object."""
     if as_json:
         json_text.write({"scores": [asdict(row) for row in scores], "random_search": chance, "note": NOTE})
         return

@@ -27,6 +27,7 @@ TIMEOUT_S = 1200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi bench engines`."""
     parser.add_argument("--suite", choices=sorted(SUITES), help="cases to measure (default: h100 on a GPU)")
     parser.add_argument("--engine", nargs="+", metavar="NAME", help="engines to measure (default: all)")
     parser.add_argument(

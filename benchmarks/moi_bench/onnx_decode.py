@@ -41,6 +41,7 @@ print(json.dumps({"seconds": time.perf_counter() - start, "peak_bytes": peak}))
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Measure and write the rows; 0 if each could be measured."""
     parser = argparse.ArgumentParser(prog="moi_bench.onnx_decode", description="Measure ONNX export and decoding.")
     parser.add_argument("--model", type=Path, help="model folder (default: random weights, Qwen3-0.6B shape)")
     parser.add_argument("--variant", choices=["static", "concat"], default="static")
@@ -64,6 +65,7 @@ def _log(row: Row) -> None:
 
 
 def measure(args: argparse.Namespace, scratch: Path) -> Iterator[Row]:
+    """A row for each folder and batch size."""
     from moi_engines.testing import save_tiny_model
 
     fields = {} if args.quick else SHAPES["qwen3-0.6b"].fields

@@ -52,12 +52,14 @@ class OpCase:
 
     @property
     def name(self) -> str:
+        """Shape and settings in words, the key of its rows."""
         own = "" if self.config == MoIConfig.preset(self.preset) else f" K={self.top_k}"
         policy = "" if self.policy == "moi" else f" {self.policy}"
         return f"B={self.rows} V={self.vocab} {self.dtype} {self.preset}{own}{policy}"
 
     @property
     def config(self) -> MoIConfig:
+        """The preset, with this case's K."""
         preset = MoIConfig.preset(self.preset)
         return preset if self.top_k is None else replace(preset, top_k=self.top_k)
 
@@ -81,6 +83,7 @@ SUITES = {"laptop": LAPTOP, "h100": H100}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi bench op`."""
     parser.add_argument("--suite", choices=sorted(SUITES), help="shapes to measure (default: h100 on a GPU)")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the rows there")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")

@@ -36,6 +36,8 @@ class Side(ReadModel):
 
 
 class Rate(ReadModel):
+    """Output tokens per second over the turns."""
+
     tokens_per_s: Spread
 
 
@@ -47,6 +49,8 @@ class Pair(ReadModel):
 
 
 class OpCase(ReadModel):
+    """As `moi_bench.op.OpCase` is written."""
+
     name: str
     rows: Count
     vocab: Count
@@ -58,6 +62,8 @@ class OpCase(ReadModel):
 
 
 class EngineCase(ReadModel):
+    """As `moi_bench.engine.cases.EngineCase` is written."""
+
     name: str
     model: str
     batch: Count
@@ -68,6 +74,8 @@ class EngineCase(ReadModel):
 
 
 class ServeCase(ReadModel):
+    """As `moi_bench.serve.ServeCase` is written."""
+
     name: str
     model: str
     share: Positive
@@ -142,6 +150,8 @@ class ONNXRow(Environment):
 
 
 class NamedCase(ReadModel):
+    """A case of which the name alone is read."""
+
     name: str
     real: bool = False
 

@@ -40,6 +40,7 @@ def kind_of(row: Row) -> str:
 
 
 def dumps(rows: list[Row]) -> str:
+    """Rows as they are written and printed."""
     return json_text.dumps(rows, indent=1)
 
 

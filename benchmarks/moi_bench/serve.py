@@ -56,11 +56,13 @@ class ServeCase:
 
     @property
     def name(self) -> str:
+        """Model, load and share in words, the key of its rows."""
         model = self.model if self.model in SHAPES else model_name(Path(self.model))
         return f"{model} C={self.concurrency} N={self.requests}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi bench serve`."""
     gpu = torch.cuda.is_available()
     parser.add_argument(
         "--model", default="qwen2.5-1.5b" if gpu else "narrow-32k", help=f"{MODEL_HELP}, or {', '.join(SHAPES)}"

@@ -49,6 +49,7 @@ def _shapes() -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command."""
     parser.add_argument("--shape", nargs="+", choices=_shapes(), default=["tiny"], help="(default: tiny)")
     parser.add_argument("--batch", type=int, nargs="+", help="rows (default: 1 32 128, on a CPU 8)")
     parser.add_argument("--tokens", type=int, nargs=2, default=(32, 288), help="the two lengths (default: 32 288)")
@@ -61,12 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """As a command of its own."""
     parser = argparse.ArgumentParser(prog="python -m moi_bench.sglang_decode", description=__doc__)
     add_arguments(parser)
     return run(parser.parse_args(argv))
 
 
 def run(args: argparse.Namespace) -> int:
+    """Measure every shape and batch size; 0 if each has its row."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     args.batch = args.batch or ([1, 32, 128] if device.type == "cuda" else [8])
     if args.side is not None:

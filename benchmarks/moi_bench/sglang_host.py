@@ -67,6 +67,7 @@ class HostStep:
         self.commits = [SimpleNamespace(token_ids=(int(token),), output_index=0) for token in self.tokens]
 
     def sample(self) -> None:
+        """Compute and store the mixtures of a sampled batch."""
         self.sampling.sample(self._sampler, self.runner, self.output, self.forward)
 
     def _sampler(self, runner: Any, output: Any, forward: Any) -> torch.Tensor:
@@ -75,6 +76,7 @@ class HostStep:
         return self.tokens
 
     def embed(self) -> None:
+        """Embed the batch that was sampled."""
         self.table.forward(self.tokens)
 
     def plain(self) -> None:
@@ -82,11 +84,13 @@ class HostStep:
         self.lookup(self.tokens)
 
     def batch(self) -> None:
+        """Make the next batch."""
         self.batches.made(
             self.forward, None, SimpleNamespace(forward_mode=self.forward.forward_mode, beam_tail=None), self.runner
         )
 
     def records(self) -> None:
+        """Consume what the sample recorded."""
         from moi_sglang.telemetry import HostTelemetry
 
         rows = self.runtime.slots.tables.mixtures[1:].cpu()
@@ -103,6 +107,7 @@ class Model:
         self._x = torch.randn(batch, 64, width, device=device)
 
     def step(self) -> None:
+        """One forward pass between the plugin's calls: it empties the caches as a model does."""
         logits = self._head(self._layers(self._x)[:, -1])
         torch.multinomial((logits / 0.6).softmax(-1), 1)
 

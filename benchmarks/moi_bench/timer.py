@@ -21,6 +21,7 @@ class Timing(NamedTuple):
 
 
 def summarise(samples: Sequence[float]) -> Timing:
+    """Median, 10th and 90th percentile."""
     ordered = sorted(samples)
     last = len(ordered) - 1
     return Timing(statistics.median(ordered), ordered[round(0.1 * last)], ordered[round(0.9 * last)])

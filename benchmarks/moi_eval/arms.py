@@ -30,6 +30,7 @@ class Arm:
 
     @property
     def label(self) -> str:
+        """Policy, parameters and sampling in words: its key in results."""
         values = "".join(f" {name}={value:g}" for name, value in self.parameters)
         return f"{self.policy}{values} T={self.temperature:g} top-p={self.top_p:g}"
 
@@ -39,9 +40,11 @@ class Arm:
         return replace(self, policy="token", parameters=())
 
     def config(self, base: MoIConfig) -> MoIConfig:
+        """Its policy over the settings that all arms share."""
         return base.replace(policy=self.policy, **dict(self.parameters))
 
     def sampling(self, max_new_tokens: int, seed: int) -> SamplingParams:
+        """Of one sample, with the seed of its noise."""
         return SamplingParams(self.temperature, self.top_p, max_new_tokens=max_new_tokens, seed=seed)
 
     def to_dict(self) -> dict[str, Any]:

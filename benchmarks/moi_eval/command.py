@@ -33,6 +33,7 @@ BATCH, OWN_BATCH = 64, 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi eval`."""
     parser.add_argument("task", choices=task_names())
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE.jsonl", help="results; the same command goes on"

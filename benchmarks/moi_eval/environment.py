@@ -40,6 +40,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def version(distribution: str) -> str | None:
+    """Of an installed distribution; None of one that is not."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

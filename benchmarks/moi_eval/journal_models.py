@@ -13,11 +13,15 @@ Share = Annotated[Number, Field(ge=-1e-3, le=1 + 1e-3)]
 
 
 class Task(ReadModel):
+    """Of a header: which problems."""
+
     name: str
     n: Count
 
 
 class Model(ReadModel):
+    """Of a header: which weights."""
+
     name: str
 
 
@@ -29,6 +33,8 @@ class Arm(ReadModel):
 
 
 class Settings(ReadModel):
+    """Of a header: what all arms share."""
+
     task: Task
     model: Model
     engine: str

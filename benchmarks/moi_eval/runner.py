@@ -35,9 +35,11 @@ class Plan:
 
     @property
     def total(self) -> int:
+        """Samples in all."""
         return len(self.arms) * len(self.task.items) * self.samples
 
     def batches(self) -> list[tuple[Arm, list[tuple[Item, int]]]]:
+        """Samples that are decoded together: (item, number of the sample), arm by arm."""
         rows = [(item, sample) for item in self.task.items for sample in range(self.samples)]
         starts = range(0, len(rows), self.batch)
         return [(arm, rows[start : start + self.batch]) for arm in self.arms for start in starts]

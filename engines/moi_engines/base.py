@@ -35,6 +35,7 @@ class RowEngine(ABC):
         noise: Sequence[Sequence[float]] | None = None,
         progress: Progress | None = None,
     ) -> list[Generation]:
+        """See `Engine.generate`."""
         rows = self._prepare(prompts, sampling, moi, noise)
         return collect(_told(self._decode(rows), rows, progress), len(rows))
 
@@ -46,6 +47,7 @@ class RowEngine(ABC):
         *,
         noise: Sequence[Sequence[float]] | None = None,
     ) -> Iterator[TokenEvent]:
+        """See `Engine.stream`."""
         return self._decode(self._prepare(prompts, sampling, moi, noise))
 
     def plain(self) -> Engine:

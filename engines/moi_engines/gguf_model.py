@@ -35,6 +35,7 @@ def cache_folder() -> Path:
 
 
 def is_gguf(path: Path) -> bool:
+    """Whether a file begins as one."""
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
 

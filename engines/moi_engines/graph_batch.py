@@ -23,7 +23,8 @@ class Runner(Protocol):
     """The graph of a step in a runtime, and the device of its tensors."""
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Of all tensors that it is given."""
 
     def bind(self, inputs: Tensors, outputs: Tensors, prefill: bool) -> Run:
         """What runs the step over these tensors, each time it is called; their addresses must stay.

@@ -67,25 +67,31 @@ class StaticCache:
         self._unfinished = torch.ones_like(lengths)  # 0 for finished rows
 
     def columns(self, length: int, longest: int) -> slice:
+        """Where a prompt of `length` stands among columns for the longest: at the left."""
         return slice(0, length)
 
     def inputs(self, prefill: bool) -> Tensors:
+        """Of the step, by name."""
         # Padding behind a prompt is overwritten by the tokens that follow before any of them attends to it.
         first, last = (self._zeros, self._lengths - 1) if prefill else (self._lengths, self._zeros)
         return {"write_indices": first, "last_index": last, **_named("past_key_values", self._layers)}
 
     def outputs(self) -> Tensors:
+        """Of the step, by name: the memory of the past."""
         return _named("present", self._layers)
 
     def advance(self, prefill: bool) -> None:
+        """After a step."""
         if not prefill:
             self._lengths += self._unfinished
 
     def finish(self, row: int) -> None:
+        """The row stays where it is from now on."""
         # It stays at the position after its last token, which may be the buffer's last: going on would write past it.
         self._unfinished[row] = 0
 
     def select(self, rows: Tensor) -> None:
+        """Keep these rows, int64 places."""
         self._layers = {name: value[rows] for name, value in self._layers.items()}
         self._lengths, self._unfinished = self._lengths[rows], self._unfinished[rows]
         self._zeros = self._zeros[rows]
@@ -104,14 +110,17 @@ class ConcatCache:
         self._mask = (columns >= longest - lengths[:, None]).long()  # [B,P+T], 1 where a token is
 
     def columns(self, length: int, longest: int) -> slice:
+        """Where a prompt of `length` stands among columns for the longest: at the right."""
         return slice(longest - length, longest)
 
     def inputs(self, prefill: bool) -> Tensors:
+        """Of the step, by name."""
         positions = (self._mask.cumsum(1) - 1).clamp_min(0) if prefill else self._lengths[:, None]
         place = {"attention_mask": self._mask, "position_ids": positions}
         return {**place, **_named("past_key_values", self._past)}
 
     def outputs(self) -> Tensors:
+        """Of the step, by name: memory for one step more."""
         total = self._mask.shape[1]
         self._present = {
             name: value.new_empty(*value.shape[:2], total, value.shape[3]) for name, value in self._past.items()
@@ -119,6 +128,7 @@ class ConcatCache:
         return _named("present", self._present)
 
     def advance(self, prefill: bool) -> None:
+        """After a step."""
         self._past = self._present
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), 1)], 1)
         if not prefill:
@@ -128,6 +138,7 @@ class ConcatCache:
         """Nothing to do: what a finished row appends is its own."""
 
     def select(self, rows: Tensor) -> None:
+        """Keep these rows, int64 places."""
         self._past = {name: value[rows] for name, value in self._past.items()}
         self._lengths, self._mask = self._lengths[rows], self._mask[rows]
 

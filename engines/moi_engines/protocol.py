@@ -100,10 +100,12 @@ class Generation:
 
     @property
     def mean_entropy(self) -> float:
+        """Over its tokens, 0..1; 0 of none."""
         return math.fsum(self.entropies) / len(self.entropies)
 
     @property
     def mean_intervention(self) -> float:
+        """Over its tokens, 0..1; 0 of none."""
         return math.fsum(self.interventions) / len(self.interventions)
 
     def to_dict(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class SamplingTensors(NamedTuple):
 
     @classmethod
     def of(cls, params: Sequence[SamplingParams], vocab: int, device: torch.device) -> SamplingTensors:
+        """As many rows as params, on `device`; top_k 0 becomes the vocabulary, greedy rows have one candidate."""
         top_k = [1 if p.temperature == 0 else min(p.top_k, vocab) or vocab for p in params]
         return cls(
             torch.tensor([p.temperature for p in params], dtype=torch.float32, device=device),
@@ -45,6 +46,7 @@ class SamplingTensors(NamedTuple):
         )
 
     def select(self, rows: Tensor) -> SamplingTensors:
+        """These rows, by int64 places or a mask."""
         return SamplingTensors(
             self.temperature[rows], self.top_p[rows], self.min_p[rows], self.top_k[rows], self.candidates
         )

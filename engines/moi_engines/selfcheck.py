@@ -42,6 +42,7 @@ class Verdict:
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
         return asdict(self)
 
 

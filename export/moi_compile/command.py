@@ -16,6 +16,7 @@ from moi_compile.sidecar import Sidecar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi compile`."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="what `moi export` wrote")
     parser.add_argument("--out", type=Path, metavar="FILE", help="engine file (default: DIR/model.engine)")
     parser.add_argument("--runtime", choices=list(RUNTIMES), default="tensorrt")
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Compile a folder; 0 if the engine is written."""
     options = CompileOptions(
         args.runtime, tuple(args.compute_capability), args.max_batch, args.max_prompt, args.timing_cache
     )

@@ -64,6 +64,7 @@ def _is_sidecar(path: Path) -> bool:
 
 
 def sidecar_path(engine: Path) -> Path:
+    """Of an engine file: beside it."""
     return engine.with_name(engine.name + ".json")
 
 
@@ -100,6 +101,7 @@ def source_hash(folder: Path) -> str:
 
 
 def file_hash(path: Path) -> str:
+    """SHA-256 of its contents."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -24,11 +24,13 @@ class StaticCache:
         self._write_indices = write_indices
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any) -> Pair:
+        """Keys and values [B,H,T,width] of a layer in their places; returns those of all positions."""
         past_key, past_value = self.present[layer]
         self.present[layer] = (self._scatter(past_key, key), self._scatter(past_value, value))
         return self.present[layer]
 
     def get_seq_length(self, layer: int = 0) -> int:
+        """As transformers asks: positions are given, so none count."""
         return 0
 
     def _scatter(self, past: Tensor, update: Tensor) -> Tensor:
@@ -49,11 +51,13 @@ class ConcatCache:
         self.present = list(past)
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any) -> Pair:
+        """Keys and values [B,H,T,width] of a layer behind its past; returns both."""
         past_key, past_value = self.present[layer]
         self.present[layer] = (torch.cat([past_key, key], 2), torch.cat([past_value, value], 2))
         return self.present[layer]
 
     def get_seq_length(self, layer: int = 0) -> int:
+        """As transformers asks: positions are given, so none count."""
         return 0
 
 

@@ -34,11 +34,16 @@ class Decoder(Protocol):
     """A loaded model folder: the model, the factor of its embedding, vocab, positions and eos in `limits`."""
 
     @property
-    def model(self) -> Any: ...
+    def model(self) -> Any:
+        """A Hugging Face decoder, in the type that is exported."""
+
     @property
-    def scale(self) -> Any: ...
+    def scale(self) -> Any:
+        """What looked-up rows are multiplied with, or None."""
+
     @property
-    def limits(self) -> Any: ...
+    def limits(self) -> Any:
+        """Its vocabulary, positions and ends of text."""
 
 
 Load = Callable[[Path, ExportOptions], Decoder]

@@ -83,6 +83,7 @@ def as_function(name: str, graph: ir.Graph, attributes: Attributes) -> ir.Functi
 
 
 def ir_attributes(attributes: Attributes) -> list[ir.Attr]:
+    """As nodes and functions take them."""
     return [
         ir.AttrInt64(key, value) if isinstance(value, int) else ir.AttrString(key, value)
         for key, value in attributes.items()
@@ -90,6 +91,7 @@ def ir_attributes(attributes: Attributes) -> list[ir.Attr]:
 
 
 def add_functions(model: ir.Model, functions: Sequence[ir.Function]) -> None:
+    """To a model, with the version of their domain."""
     for function in functions:
         model.functions[function.identifier()] = function
     model.graph.opset_imports[DOMAIN] = DOMAIN_VERSION

@@ -46,6 +46,7 @@ def step_graph(model: Any, scale: Tensor | None, options: ExportOptions) -> ir.M
 
 
 def cache_names(prefix: str, layers: int) -> list[str]:
+    """Names of the keys and values of all layers, in the order of a graph's inputs and outputs."""
     return [f"{prefix}.{layer}.{kind}" for layer in range(layers) for kind in ("key", "value")]
 
 

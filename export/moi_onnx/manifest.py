@@ -72,6 +72,7 @@ class Manifest:
     format: int = FORMAT
 
     def write(self, folder: Path) -> None:
+        """Into `folder`, as moi_config.json."""
         (folder / CONFIG).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
@@ -92,6 +93,7 @@ def read_manifest(folder: str | Path) -> tuple[Path, Manifest]:
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
+    """Bytes of the files that a load needs, as far as they are there."""
     return {name: (folder / name).stat().st_size for name in (MODEL, DATA) if (folder / name).is_file()}
 
 

@@ -54,6 +54,7 @@ class ExportOptions:
 
     @property
     def opset(self) -> int:
+        """The least that has the variant's operators."""
         return VARIANTS[self.variant]
 
 

@@ -48,6 +48,7 @@ class Step(nn.Module):
         return x if self.scale is None else x * self.scale
 
     def layers(self, x: Tensor, masks: dict[str, Tensor], positions: Tensor, cache: Any) -> Tensor:
+        """Last hidden states [B,T,D] of inputs x [B,T,D]; masks by kind of layer, positions int64 [B,T]."""
         out = self.model.model(
             inputs_embeds=x,
             attention_mask=masks_as_taken(self.model.config, masks),
@@ -100,6 +101,7 @@ class StaticStep(Step):
         past: list[Pair],
         *settings: Tensor,
     ) -> tuple[Any, ...]:
+        """RESULTS and the caches, of T inputs written from `write_indices` on; past: [B,H,max_length,width]."""
         columns = torch.arange(past[0][0].shape[2])
         positions = write_indices[:, None] + torch.arange(mix_ids.shape[1])
         masks = {kind: visible(columns, positions, window) for kind, window in self.windows.items()}
@@ -123,6 +125,7 @@ class ConcatStep(Step):
         past: list[Pair],
         *settings: Tensor,
     ) -> tuple[Any, ...]:
+        """RESULTS and the grown caches; past: [B,H,P,width]."""
         length = mix_ids.shape[1]
         columns = torch.arange(past[0][0].shape[2] + length)
         queries = (past[0][0].shape[2] + torch.arange(length))[None, :]

@@ -37,6 +37,7 @@ class TableMixer:
         return weight
 
     def __call__(self, ids: Tensor, weights: Tensor) -> Tensor:
+        """As `Mixer`."""
         return mix_rows(self.table, ids, weights, self.start, self.end)
 
 

@@ -29,10 +29,12 @@ class EngineCase:
 
     @property
     def name(self) -> str:
+        """Model and shape in words, the key of its rows."""
         return f"{self.label} B={self.batch} context={self.context}"
 
     @property
     def real(self) -> bool:
+        """Whether the model is one that people use, and not made here."""
         return self.model not in MODELS
 
     @property

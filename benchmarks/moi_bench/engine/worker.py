@@ -42,6 +42,7 @@ Run = Callable[[list[list[int]], SamplingParams], dict[str, float]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Measure the job in the file that is named; 0."""
     job = json.loads(Path((argv or sys.argv[1:])[0]).read_text())
     torch.set_num_threads(job["threads"])
     cases = [EngineCase(**case) for case in job["cases"]]
@@ -74,10 +75,12 @@ def _measured(pair: Pair, case: EngineCase, model: Path, repeats: int) -> Row:
 
 
 def failed(case: EngineCase, status: str, reason: str) -> Row:
+    """The row of a case that has no figures, with the reason."""
     return {"case": describe(case), "status": status, "reason": reason, "plain": None, "moi": None, "ratio": None}
 
 
 def describe(case: EngineCase) -> dict[str, Any]:
+    """The case as its row holds it."""
     about = {"name": case.name, **asdict(case), "vocab": vocabulary(case.model)}
     return {**about, "model": case.label, "real": True} if case.real else about
 

@@ -15,12 +15,14 @@ _PAGE = "a page that moi report wrote"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi report`."""
     parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="what moi bench and moi eval wrote")
     parser.add_argument("--out", type=Path, metavar="FILE.html", help="the page")
     parser.add_argument("--markdown", nargs="+", type=Path, default=[], metavar="FILE.md", help="fill marked tables")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the report, or the tables of Markdown files; 0."""
     if args.out is None and not args.markdown:
         raise ValueError("nothing to write; give --out FILE.html or --markdown FILE.md")
     if args.out is not None:

@@ -41,6 +41,8 @@ class Results:
 
 @dataclass
 class Evaluation:
+    """What `moi eval` found: the settings of its header, where it ran, and its arms."""
+
     settings: dict[str, Any]
     environment: Row
     arms: list[dict[str, Any]]

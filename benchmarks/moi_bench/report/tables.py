@@ -24,6 +24,7 @@ class Table:
 
 
 def op_table(rows: list[Row]) -> Table:
+    """Of `moi bench op`."""
     head = ["case", "implementation", "median µs", "p10 to p90", "GB/s", "of copy", "speed-up over eager"]
     return Table(head, [_op_cells(row) for row in rows if row["status"] == "ok"], _reasons(rows, "implementation"))
 
@@ -43,6 +44,7 @@ def _op_cells(row: Row) -> list[str]:
 
 
 def engine_table(rows: list[Row]) -> Table:
+    """Of `moi bench engines`."""
     head = ["case", "engine", "plain tok/s", "MoI tok/s", "change", "p10 to p90", "first token ms", "per token ms"]
     return Table(
         [*head, "peak MiB", "MoI / generate"],
@@ -92,6 +94,7 @@ def _times(row: Row, side: str) -> str:
 
 
 def serve_table(rows: list[Row]) -> Table:
+    """Of `moi bench serve`."""
     head = ["case", "MoI requests", "plain tok/s", "tok/s", "change", "p10 to p90", "first token ms", "per token ms"]
     return Table(head, [_serve_cells(row) for row in rows if row["status"] == "ok"], _reasons(rows, "engine"))
 
@@ -123,6 +126,7 @@ def title(evaluation: Evaluation) -> str:
 
 
 def eval_table(evaluation: Evaluation) -> Table:
+    """Of `moi eval`."""
     head = ["decoding", "solved", "95 % interval", "against plain, points", "won/lost", "p", "p (Holm)"]
     head += ["entropy", "intervention"]
     return Table(head, [_arm_cells(arm) for arm in evaluation.arms], [])

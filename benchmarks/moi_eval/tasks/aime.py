@@ -20,6 +20,7 @@ class AIMETask(FileTask):
     max_new_tokens = 32768
 
     def item(self, path: Path, number: int, record: dict[str, Any], seed: int) -> Item:
+        """See `FileTask.item`."""
         question = field(path, number, record, ("problem", "question"))
         given = field(path, number, record, ("answer",))
         answer = integer(last_box(given) or given)
@@ -29,9 +30,11 @@ class AIMETask(FileTask):
         return Item(optional(path, number, record, ("id",), str(number)), prompt, answer)
 
     def require(self) -> None:
+        """See `Task.require`: math-verify."""
         mathematics.require()
 
     def judge(self, item: Item, text: str) -> Verdict:
+        """See `Task.judge`: by math-verify."""
         boxed = last_box(text)
         found = None if boxed is None else integer(boxed)
         if found is None:

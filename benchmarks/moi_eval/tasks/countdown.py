@@ -37,11 +37,13 @@ class CountdownTask(Task):
 
     @classmethod
     def from_options(cls, options: TaskOptions) -> CountdownTask:
+        """See `Task.from_options`."""
         if options.data is not None:
             raise ValueError(f"--data {options.data} is not allowed; countdown makes its own problems")
         return cls(options.numbers, N if options.n is None else options.n, options.seed, chat=options.chat)
 
     def judge(self, item: Item, text: str) -> Verdict:
+        """See `Task.judge`: exact arithmetic."""
         if self.chat:
             answer = last_answer(text)
             if answer is None:
@@ -51,6 +53,7 @@ class CountdownTask(Task):
         return Verdict(outcome == "solved", outcome)
 
     def baseline(self, max_new_tokens: int) -> tuple[str, float] | None:
+        """See `Task.baseline`: random legal search of the same length."""
         if self.chat:  # tokens of a chat model are not those of the search
             return None
         return "random legal search of the same length", mean_chance(self.problems, max_new_tokens)

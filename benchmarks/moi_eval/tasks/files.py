@@ -33,6 +33,7 @@ class FileTask(Task):
 
     @classmethod
     def from_options(cls: type[Self], options: TaskOptions) -> Self:
+        """See `Task.from_options`."""
         if options.data is None:
             raise ValueError(f"{cls.name} needs --data FILE.jsonl; docs/benchmarks.md has the format")
         return cls(options.data, options.n, options.seed)

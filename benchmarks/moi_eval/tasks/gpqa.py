@@ -20,6 +20,7 @@ class GPQATask(FileTask):
     name = "gpqa"
 
     def item(self, path: Path, number: int, record: dict[str, Any], seed: int) -> Item:
+        """See `FileTask.item`."""
         names = ["correct answer", *(f"incorrect answer {i}" for i in (1, 2, 3))]
         choices = [field(path, number, record, (name, name.replace(" ", "_"))).strip() for name in names]
         name = optional(path, number, record, ("record id", "record_id", "id"), str(number))
@@ -32,6 +33,7 @@ class GPQATask(FileTask):
         return Item(name, prompt, LETTERS[order.index(0)])
 
     def judge(self, item: Item, text: str) -> Verdict:
+        """See `Task.judge`: the letter of the choice."""
         found = choice(text, LETTERS)
         if found is None or found == SEVERAL:
             return Verdict(False, "no answer" if found is None else "malformed")
@@ -39,4 +41,5 @@ class GPQATask(FileTask):
         return Verdict(right, "solved" if right else "wrong choice")
 
     def baseline(self, max_new_tokens: int) -> tuple[str, float] | None:
+        """See `Task.baseline`: one choice of four."""
         return "one of four choices at random", 0.25

@@ -25,6 +25,7 @@ class LiveCodeBenchTask(FileTask):
     name = "livecodebench"
 
     def item(self, path: Path, number: int, record: dict[str, Any], seed: int) -> Item:
+        """See `FileTask.item`."""
         question = field(path, number, record, ("question_content", "question"))
         starter = optional(path, number, record, ("starter_code",), "")
         how = (
@@ -38,9 +39,11 @@ class LiveCodeBenchTask(FileTask):
         return Item(field(path, number, record, ("question_id", "id")), prompt, None)
 
     def judge(self, item: Item, text: str) -> Verdict:
+        """See `Task.judge`: programs are not run here, so nothing is right or wrong."""
         return Verdict(None, "code" if extract_code(text) else "no code")
 
     def check_outputs(self, out: Path, labels: Sequence[str]) -> None:
+        """See `Task.check_outputs`."""
         for label in labels:
             check_file(_path(out, label), _is_generations, _WHAT)
 

@@ -20,6 +20,7 @@ _LIBRARIES = ("torch", "numba", "triton", "flashinfer-python", "onnx")  # beside
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi doctor`."""
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--backend", choices=list(ENGINES), help="this one alone; the exit status tells")
     only.add_argument("--onnx", metavar="DIR", help="list the nodes of an exported model that TensorRT would refuse")
@@ -69,6 +70,7 @@ def diagnose() -> dict[str, Any]:
 
 
 def show(report: dict[str, Any]) -> None:
+    """Print the findings as a table."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -12,6 +12,7 @@ from moi_onnx.options import DEFAULT_CANDIDATES, DTYPES, FUNCTIONS, VARIANTS, Ex
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi export`."""
     add_model_arguments(parser, required=True, code=False)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--force", action="store_true", help="replace a folder that holds an older export alone")
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Export a model; 0 if the folder is written."""
     options = _options(args)
     _need("onnx", "onnxscript", "onnxruntime", "transformers")
     from moi_engines.onnx_export import export

@@ -23,6 +23,7 @@ from moi_engines.request import collect
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi generate`."""
     add_model_arguments(parser)
     add_engine_arguments(parser)
     parser.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="may be given several times")
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_moi_arguments(parser: argparse.ArgumentParser) -> None:
+    """How inputs are mixed."""
     group = parser.add_argument_group("mixture of inputs")
     add_policy_arguments(group)
     group.add_argument("--preset", choices=list(PRESETS), default="official")
@@ -42,6 +44,7 @@ def add_moi_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
+    """How tokens are drawn."""
     group = parser.add_argument_group("sampling")
     group.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 is greedy (default: 1)")
     group.add_argument("--top-p", type=float, default=1.0, metavar="P")
@@ -53,6 +56,7 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Decode the prompts; 0 if all have their text."""
     config, sampling, prompts = moi_config(args), sampling_params(args), _prompts(args)
     engine = load_engine(args.engine, engine_folder(args), **engine_options(args))
     with closing(engine):
@@ -80,6 +84,7 @@ def moi_config(args: argparse.Namespace) -> MoIConfig:
 
 
 def sampling_params(args: argparse.Namespace) -> SamplingParams:
+    """What the arguments say; ValueError for what no engine takes."""
     return SamplingParams(
         temperature=args.temperature,
         top_p=args.top_p,

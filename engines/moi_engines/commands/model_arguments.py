@@ -17,6 +17,7 @@ MODEL_HELP = "folder, hub id or GGUF file"
 def add_model_arguments(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, required: bool = False, code: bool = True
 ) -> None:
+    """Which model, and from where."""
     default = "" if required else " (default: the embedded Countdown solver)"
     parser.add_argument("--model", required=required, help=f"{MODEL_HELP}{default}")
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub id")

@@ -22,6 +22,7 @@ _WIDTH = 160  # of a reason; the report holds all of it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi selftest`."""
     parser.add_argument(
         "--backend",
         action="append",

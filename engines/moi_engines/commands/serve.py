@@ -23,6 +23,7 @@ _COUNTDOWN = "18 7 7 > 67 :"  # what the embedded model knows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `moi serve`."""
     add_model_arguments(parser)
     servers = [name for name, spec in ENGINES.items() if spec.server is not None]
     parser.add_argument("--engine", choices=servers, default=servers[0], help=f"default: {servers[0]}")

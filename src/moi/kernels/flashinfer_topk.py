@@ -37,6 +37,7 @@ def _largest(z: Tensor, k: int) -> Tensor:
 
 
 def unavailable(device: torch.device) -> str | None:
+    """As `Implementation.unavailable`."""
     if device.type != "cuda":
         return "FlashInfer runs on NVIDIA GPUs only"
     if importlib.util.find_spec("flashinfer") is None:

@@ -76,6 +76,7 @@ def array_of(tensor: Tensor) -> Any:
 
 
 def unavailable(device: torch.device) -> str | None:
+    """As `Implementation.unavailable`."""
     if device.type != "cpu":
         return "Numba's loops run on a CPU"
     if importlib.util.find_spec("numba") is None:

@@ -27,6 +27,7 @@ def gather_mix(
     SLOTS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
+    """Some columns of the embedding of one row's mixture."""
     row = tl.program_id(0).to(tl.int64)
     column = (tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)).to(tl.int64)
     inside = column < width

@@ -44,6 +44,7 @@ class Kernels(NamedTuple):
 
 @functools.cache
 def kernels() -> Kernels:
+    """Imported once, which needs Triton."""
     from moi.kernels.triton_embed import gather_mix
     from moi.kernels.triton_scan import scan
     from moi.kernels.triton_select import select
@@ -66,6 +67,7 @@ class Rules(NamedTuple):
     key: str
 
     def ask_for(self, argument: str) -> bool:
+        """Whether some policy asks for this one of ARGUMENTS."""
         return any(ARGUMENTS.index(argument) in places for places in self.places)
 
 
@@ -114,6 +116,7 @@ class Plan(NamedTuple):
 
 @functools.cache
 def plan(vocab: int, top_k: int) -> Plan:
+    """For a vocabulary of V ids and K candidates."""
     groups = -(-vocab // GROUP)
     tiles = -(-groups // GROUPS)
     groups_pad = max(_power(groups), BINS)
@@ -209,6 +212,7 @@ def embed(ids: Tensor, weights: Tensor, table: Tensor, start: int, end: int, out
 
 
 def unavailable(device: torch.device) -> str | None:
+    """As `Implementation.unavailable`."""
     if importlib.util.find_spec("triton") is None:
         return f"Triton is not installed; {_INSTALL}"
     if device.type == "cuda" or (device.type == "cpu" and _interpreted()):

@@ -20,6 +20,7 @@ def fill(
     U: tl.constexpr,
     BLOCKS: tl.constexpr,
 ):
+    """The numbers of one row."""
     row = tl.program_id(0).to(tl.int64)
     block = tl.arange(0, BLOCKS)
     place = tl.load(position_ptr + row)

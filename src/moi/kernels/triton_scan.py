@@ -51,6 +51,7 @@ def scan(
     VOCAB_ENTROPY: tl.constexpr,
     SAMPLING: tl.constexpr,
 ):
+    """Maxima of the groups of one tile, and what it adds to the entropy over the vocabulary."""
     row = tl.program_id(0).to(tl.int64)
     tile = tl.program_id(1)
     group = tile * GROUPS + tl.arange(0, GROUPS)

@@ -136,6 +136,7 @@ def exp(x):
 
 @triton.jit
 def log(x):
+    """For policies, as `exp`."""
     return tl.log(x)
 
 
@@ -194,6 +195,7 @@ def select(
     NORMALISED: tl.constexpr,  # for each, whether its weights are shares yet
     RULES_KEY: tl.constexpr,  # names their source in Triton's cache, which looks at no function inside a tuple
 ):
+    """Exact candidates, entropy and weights of one row, whose sizes and policies are constants of the kernel."""
     row = tl.program_id(0).to(tl.int64)
     keys = _candidates(
         logits_ptr + row * stride_row,

@@ -34,6 +34,7 @@ def assert_embedding(actual: Tensor, expected: Tensor) -> None:
 
 
 def assert_close(name: str, actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Of one shape, and nowhere further apart than `tolerance`; the message has `name` and the largest difference."""
     assert actual.shape == expected.shape, f"{name}: shape {list(actual.shape)}, expected {list(expected.shape)}"
     difference = (actual.cpu().double() - expected.cpu().double()).abs()
     worst = difference.max().item() if difference.numel() else 0.0

@@ -42,6 +42,7 @@ class Case:
             return Inputs(logits, token, RowParams(policy.int(), parameters_of(policy), temperature, uniforms))
 
     def table(self, width: int, dtype: torch.dtype, seed: int = 1) -> Tensor:
+        """An embedding table [V,width] of unit scale."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(self.vocab, width, generator=generator).to(dtype)
 

@@ -20,6 +20,7 @@ class Inputs(NamedTuple):
     rows: RowParams
 
     def to(self, device: torch.device | str) -> Inputs:
+        """On another device."""
         rows = [tensor.to(device) for tensor in self.rows if tensor is not None]
         return Inputs(self.logits.to(device), self.token.to(device), RowParams(*rows))
 
