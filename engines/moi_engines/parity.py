@@ -160,7 +160,8 @@ def judge(
         if step.drift <= tolerance.margin / 2:
             parity.judged += 1
             _judge_token(parity, step, at, cases, tolerance)
-            _judge_measures(parity, step, at, outputs[row], tolerance)
+            if not step.jumps:
+                _judge_measures(parity, step, at, outputs[row], tolerance)
         ends[row] = (at + 1, step.event.finish_reason)
     parity.outliers = int(tolerance.outliers * parity.judged)
     for row, (count, reason) in enumerate(ends):

@@ -37,12 +37,14 @@ class Step(NamedTuple):
     """A step of one row: the event of the given token, and the logits [V] and noise it is chosen by.
 
     drift  total variation distance (0..1) between the distributions of the row and of its twin, the largest so far
+    jumps  whether rounding alone decides the mixture that is fed next
     """
 
     event: TokenEvent
     logits: Tensor
     noise: float
     drift: float
+    jumps: bool
 
 
 class Reference:
@@ -94,7 +96,7 @@ class Reference:
                 if not twin:
                     logits, other, u = loop.seen[row]
                     drift[row] = max(drift[row], _distance(logits, other))
-                    yield Step(replace(event, row=row), logits, u, drift[row])
+                    yield Step(replace(event, row=row), logits, u, drift[row], row in loop.jumped)
                     if row in loop.jumped:
                         drift[row] = 1.0
 

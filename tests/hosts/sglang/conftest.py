@@ -235,7 +235,7 @@ class Agree:
         sampling = (
             [replace(each, max_new_tokens=n) for each, n in zip(shared, lengths, strict=True)] if lengths else shared
         )
-        seeds = [(output["meta_info"].get("moi") or {}).get("seed", 0) for output in outputs]
+        seeds = [_summary(output).get("seed", 0) for output in outputs]
         sampling = [replace(each, seed=seed) for each, seed in zip(sampling, seeds, strict=True)]
         mixing = None if marks is None else mixes_where(marks, prompts, outputs)
         cases = Cases(prompts, sampling, configs, own_noise=True, mixes=mixing)
@@ -247,9 +247,14 @@ def agree() -> Agree:
     return Agree()
 
 
-def _told(output: dict[str, Any]) -> Output:
+def _summary(output: dict[str, Any]) -> dict[str, Any]:
+    """meta_info["moi"]; nothing of a plain request, or where tokenizer workers load no plugins and leave a list."""
     told = output["meta_info"].get("moi")
-    moi = told if isinstance(told, dict) else {}  # a list where tokenizer workers load no plugins
+    return told if isinstance(told, dict) else {}
+
+
+def _told(output: dict[str, Any]) -> Output:
+    moi = _summary(output)
     return Output(output["output_ids"], None, moi.get("entropy"), moi.get("intervention"))
 
 

@@ -44,23 +44,23 @@ def test_a_batch_of_all_policies_agrees(ask: Any, agree: Any, moi_server: Any, q
 
 
 def test_retractions_change_nothing(ask: Any, agree: Any, make_server: Any, random_model: Any) -> None:
-    """Short of memory, retracts a request every fifth step besides."""
-    model, texts = random_model("llama"), sorted(ask.prompts("family retracted", len(SETTINGS)), key=len, reverse=True)
+    """Short of memory, retracts a request every fifth step besides; every other one draws."""
+    drawing = [each for each in SETTINGS if "seed" in each]
+    chosen = [each for pair in zip(drawing * 3, SETTINGS[:6], strict=True) for each in pair]
+    model, texts = random_model("llama"), ask.prompts("family retracted", len(chosen))
     flags = ("--enable-moi", "--chunked-prefill-size", "16", "--max-total-tokens", "480")
     env = {
         "SGLANG_TEST_RETRACT": "1",
         "SGLANG_TEST_RETRACT_INTERVAL": "5",
         "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION": "1",
     }
-    # Those that draw first: SGLang retracts the longest of the youngest.
-    chosen = sorted(SETTINGS, key=lambda each: "seed" not in each)
     with make_server(model, *flags, **env) as server:
-        outputs = server.generate(texts, [ask.greedy(each, max_new_tokens=TOKENS) for each in chosen])
-        agree(model, texts, [config(ask, each) for each in chosen], outputs, max_new_tokens=TOKENS)
-        retracted = [output["meta_info"]["num_retractions"] for output in outputs]
-    assert any(retracted[:2]), retracted
+        outputs = server.generate(texts, [ask.greedy(each, max_new_tokens=48) for each in chosen])
+    agree(model, texts, [config(ask, each) for each in chosen], outputs, max_new_tokens=48)
+    retracted = [output["meta_info"]["num_retractions"] for output in outputs]
+    assert any(count for count, each in zip(retracted, chosen, strict=True) if "seed" in each), retracted
     for settings, output, count in zip(chosen, outputs, retracted, strict=True):
-        if settings["policy"] != "token":
+        if settings["policy"] not in ("token", "selar", "router"):  # these may have fed every token plainly
             assert (output["meta_info"]["moi"]["replayed_tokens"] > 0) == (count > 0)
 
 
