@@ -20,7 +20,7 @@ from torch import Tensor
 
 from moi.candidates import largest
 from moi.policies import Policy, load_policies
-from moi.policies.declaration import SHARED_UNIFORMS
+from moi.policies.declaration import DRAWN, SHARED_UNIFORMS
 from moi.rows import RowParams
 
 _FLOAT32_MAX = torch.finfo(torch.float32).max
@@ -139,7 +139,7 @@ def _weigh(policy: Policy, parameters: Tensor, given: Given) -> tuple[Any, Any]:
     """One policy for all rows: (weight of the token [B,1], of the candidates [B,K]), bound to what it asks for."""
     columns = {name: parameters[:, i : i + 1] for i, name in enumerate(policy.names)}
     own, rest = policy.weights(
-        **{name: columns[name] if name in columns else _ARGUMENTS[name](given) for name in policy.arguments}
+        **{name: columns[name] if name in columns else _argument(name, given) for name in policy.arguments}
     )
     return _normalised(own, rest) if policy.normalised else (own, rest)
 
@@ -161,13 +161,14 @@ def _mass_before(p: Tensor) -> Tensor:
     return torch.where(rank < rank[:, None], p[:, None, :], 0.0).sum(-1)
 
 
-def _shared_uniform(place: int) -> Callable[[Given], Tensor]:
-    return lambda given: _drawn(given)[:, place : place + 1]
-
-
-def _drawn(given: Given) -> Tensor:
+def _argument(name: str, given: Given) -> Tensor:
+    if name not in DRAWN:
+        return _ARGUMENTS[name](given)
     assert given.uniforms is not None, "asked for by policies that draw alone"
-    return given.uniforms
+    if name not in SHARED_UNIFORMS:
+        return given.uniforms[:, len(SHARED_UNIFORMS) :]
+    place = SHARED_UNIFORMS.index(name)
+    return given.uniforms[:, place : place + 1]
 
 
 _ARGUMENTS: dict[str, Callable[[Given], Tensor]] = {
@@ -177,6 +178,4 @@ _ARGUMENTS: dict[str, Callable[[Given], Tensor]] = {
     "before": lambda given: _mass_before(given.p),
     "best": lambda given: given.p[:, :1],
     "other": lambda given: (given.ids[:, 1:] != given.ids[:, :1]).float(),
-    "uniform": lambda given: _drawn(given)[:, len(SHARED_UNIFORMS) :],
-    **{name: _shared_uniform(place) for place, name in enumerate(SHARED_UNIFORMS)},
 }

@@ -9,8 +9,6 @@ packages. Nothing is looked up before a name is asked for that is not built in.
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 
@@ -24,22 +22,26 @@ _MODULES = (token, moi, direct, soft, selar, router, gumbel, multiplex)
 BUILT_IN: dict[str, Policy] = {each.POLICY.name: each.POLICY for each in _MODULES}
 
 
+_found: tuple[Policy, ...] = ()  # all policies, once they were looked for
+
+
 def load_policies() -> tuple[Policy, ...]:
     """All policies in the order of their codes; RuntimeError that names an entry point which gives none."""
-    return _loaded()
+    return _found or _look()
+
+
+def _look() -> tuple[Policy, ...]:
+    global _found
+    found = dict(BUILT_IN)
+    for name, point in installed(GROUP, "policy", BUILT_IN).items():
+        found[name] = load(point, "policy", "a moi.Policy", lambda policy: isinstance(policy, Policy))
+    _found = tuple(found.values())
+    return _found
 
 
 # As torch.compiler.assume_constant_result, which costs the import of the compiler: a graph that is traced takes the
 # policies there are, and not the looking for them.
-load_policies._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
-@functools.cache
-def _loaded() -> tuple[Policy, ...]:
-    found = dict(BUILT_IN)
-    for name, point in installed(GROUP, "policy", BUILT_IN).items():
-        found[name] = load(point, "policy", "a moi.Policy", lambda policy: isinstance(policy, Policy))
-    return tuple(found.values())
+_look._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def policy_named(name: str) -> Policy:

@@ -28,9 +28,8 @@ def installed(outside_package: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """In this process too, whose reference judges the server."""
     with monkeypatch.context() as patch:
         patch.syspath_prepend(str(outside_package))
-        registry._loaded.cache_clear()
+        patch.setattr(registry, "_found", ())
         yield outside_package
-    registry._loaded.cache_clear()
 
 
 def test_requests_for_an_installed_policy_agree(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import moi
+from moi import mixture
 from moi.ops import resolve
 
 CONFIG = moi.MoIConfig(top_k=4)
@@ -42,6 +43,17 @@ def test_compile_in_one_graph():
     step, arguments = Step(), (torch.randn(3, 10), torch.tensor([0, 1, 2]), torch.ones(3))
     compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(*arguments), step(*arguments))
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_the_reference_itself_is_compiled_as_one_graph(draws):
+    """As the benchmark's torch.compile row has it."""
+    rows = moi.RowParams.of([moi.MoIConfig(policy) for policy in moi.policy_names()], [1.0] * len(moi.policy_names()))
+    logits, token = torch.randn(len(rows.policy), 30), torch.arange(len(rows.policy))
+    rows = rows._replace(uniforms=moi.uniforms(token, token, 4) if draws else None)
+    compiled = torch.compile(mixture.mix, fullgraph=True, backend="eager")
+    found, expected = (mix(logits, token, rows, 4, "support", "raw") for mix in (compiled, mixture.mix))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_export_keeps_one_node_an_op():
