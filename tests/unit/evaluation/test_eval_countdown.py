@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from moi.cli import main
+from moi.policies.registry import BUILT_IN
 from moi_eval.arms import make_arms, parameter_grid, sample_seed
 from moi_eval.countdown import Problem
 from moi_eval.journal import Journal, load
@@ -131,8 +132,7 @@ def test_a_sweep_is_every_combination_once() -> None:
 
 def test_arms_are_those_of_the_results_that_are_committed() -> None:
     header = json.loads((RESULTS / "countdown.jsonl").read_text().splitlines()[0])["settings"]
-    grid = parameter_grid([], None, ["token", "moi", "direct"])
-    assert [arm.to_dict() for arm in make_arms(["token", "moi", "direct"], grid, [1.0], [1.0])] == header["arms"]
+    assert [arm.to_dict() for arm in make_arms(list(BUILT_IN), {}, [1.0], [1.0])] == header["arms"]
 
 
 def test_parameters_make_a_grid_for_the_policies_that_declare_them() -> None:
