@@ -2,7 +2,7 @@
 
     SamplingParams.logits_processor   takes the candidates of a request from its logits
     register_auto_model               replaces a model class by one whose generation rows take mixtures
-    --custom_module_dirs              imports the registration into every worker
+    --custom_module_dirs              imports the registration, which goes with the classes into every worker
 
 Nothing is registered on import; TensorRT-LLM itself is imported by the functions that need it.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,41 +25,57 @@ ARCHITECTURES = {
     "Qwen2ForCausalLM": "tensorrt_llm._torch.models.modeling_qwen",
     "Qwen3ForCausalLM": "tensorrt_llm._torch.models.modeling_qwen3",
 }
-DEFAULT_VARIABLE = "MOI_TENSORRT_LLM_DEFAULT"
+# The second reaches the workers of a server that starts them by MPI, which forwards TLLM* and few others.
+DEFAULT_VARIABLES = ("MOI_TENSORRT_LLM_DEFAULT", "TLLM_MOI_DEFAULT")
+_REGISTERED = "moi_tensorrt_llm.registered_models"
 
 
 def register_models() -> list[str]:
-    """Register the mixed classes under the architectures' own names; the names.
+    """Register the mixed classes under the architectures' own names, once in a process; the names.
 
-    Requests without a MoILogitsProcessor decode plainly, unless MOI_TENSORRT_LLM_DEFAULT holds a MoIConfig
-    as JSON: trtllm-serve has no way to hand a logits processor in with a request.
+    Requests without a MoILogitsProcessor decode plainly, unless one of DEFAULT_VARIABLES holds a MoIConfig as JSON:
+    trtllm-serve has no way to hand a logits processor in with a request.
 
     Raises RuntimeError if this TensorRT-LLM differs from the recorded contract, ValueError for a bad default.
     """
-    require_contract()
-    from tensorrt_llm._torch.models.modeling_utils import register_auto_model
-
-    default = default_config(os.environ.get(DEFAULT_VARIABLE))
-    for name, module in ARCHITECTURES.items():
-        host = getattr(importlib.import_module(module), name)
-        register_auto_model(name)(mixed(host, default))
+    importlib.import_module(_REGISTERED)
     return list(ARCHITECTURES)
 
 
-def default_config(text: str | None) -> MoIConfig | None:
-    """The server-wide setting, from JSON such as {"beta": 2}."""
-    if not text:
+def mixed_models() -> dict[str, type]:
+    """The mixed classes by architecture, as `registered_models` holds them; raises what `register_models` does."""
+    require_contract()
+    default, classes = default_config(os.environ), dict[str, type]()
+    for name, module in ARCHITECTURES.items():
+        classes[name] = mixed(getattr(importlib.import_module(module), name), default)
+        classes[name].__module__ = _REGISTERED
+    return classes
+
+
+def register(name: str, model: type) -> type:
+    """A class for an architecture, in place of the host's own; the class."""
+    from tensorrt_llm._torch.models.modeling_utils import register_auto_model
+
+    registered: type = register_auto_model(name)(model)
+    return registered
+
+
+def default_config(environ: Mapping[str, str]) -> MoIConfig | None:
+    """The server-wide setting, from JSON such as {"beta": 2}; ValueError for anything else, or for two that differ."""
+    given = {name: environ[name] for name in DEFAULT_VARIABLES if environ.get(name)}
+    if not given:
         return None
+    (name, text), *others = given.items()
+    if others and others[0][1] != text:
+        raise ValueError(f"{name} and {others[0][0]} differ; set one of them")
     try:
         config = MoIConfig.from_dict(json.loads(text))
     except ValueError as error:
-        raise ValueError(f"{DEFAULT_VARIABLE}={text!r} is not a JSON object of MoI settings: {error}") from error
+        raise ValueError(f"{name}={text!r} is not a JSON object of MoI settings: {error}") from error
     if config.prior == "sampling":
-        raise ValueError(f'{DEFAULT_VARIABLE}: prior="sampling" needs each request\'s temperature; use prior="raw"')
+        raise ValueError(f'{name}: prior="sampling" needs each request\'s temperature; use prior="raw"')
     if policy_named(config.policy).draws:
-        raise ValueError(
-            f"{DEFAULT_VARIABLE}: policy {config.policy!r} needs each request's seed; use MoILogitsProcessor"
-        )
+        raise ValueError(f"{name}: policy {config.policy!r} needs each request's seed; use MoILogitsProcessor")
     return config
 
 

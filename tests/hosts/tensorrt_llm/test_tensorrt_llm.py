@@ -7,6 +7,7 @@ as declared is for `moi selftest --backend tensorrt_llm` on a machine that has i
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 import subprocess
 import sys
@@ -185,10 +186,7 @@ def test_models_with_pipeline_parallelism_or_drafts_are_refused() -> None:
             model.mixed(Host)(SimpleNamespace(**{**vars(MODEL_CONFIG), **change}))
 
 
-def test_registration_keeps_names_and_architectures(
-    host: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(model.DEFAULT_VARIABLE, raising=False)
+def test_registration_keeps_names_and_architectures(host: dict[str, ModuleType]) -> None:
     names = model.register_models()
     assert names == sorted(model.ARCHITECTURES)
     for name in names:
@@ -197,15 +195,62 @@ def test_registration_keeps_names_and_architectures(
         assert issubclass(registered, getattr(tensorrt_llm_recorded, name))
 
 
+# A process that finds the recorded TensorRT-LLM, as a launching process and its workers do.
+_PROCESS = """
+import importlib, pickle, sys
+import tensorrt_llm_recorded
+from moi_tensorrt_llm import contract
+
+class Patch:
+    setitem = staticmethod(dict.__setitem__)
+
+tensorrt_llm_recorded.install(Patch)
+contract.version = lambda name: "1.2.1"
+"""
+_LAUNCH = "import {register}; sys.stdout.buffer.write(pickle.dumps(tensorrt_llm_recorded.REGISTERED))"
+_WORKERS = {
+    "by pickle": "found = pickle.load(sys.stdin.buffer)",
+    "by the name of the module": "importlib.import_module({module!r}); found = tensorrt_llm_recorded.REGISTERED",
+}
+
+
+def process(code: str, given: bytes = b"") -> bytes:
+    """What a spawned process writes."""
+    helpers = Path(tensorrt_llm_recorded.__file__).parent
+    paths = [str(helpers), str(custom_module_dir().parent), os.environ.get("PYTHONPATH", "")]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    done = subprocess.run([sys.executable, "-c", _PROCESS + code], env=environ, input=given, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+@pytest.mark.parametrize("way", _WORKERS)
+def test_the_registration_reaches_a_worker(way: str) -> None:
+    """In both of the host's ways: it pickles its mapping, or names the module of each class."""
+    sent = process(_LAUNCH.format(register=custom_module_dir().name))
+    receive = _WORKERS[way].format(module="moi_tensorrt_llm.registered_models")
+    told = process(f"{receive}; print(*(c.__module__ + ':' + c.__qualname__ for c in found.values()))", sent)
+    assert told.decode().split() == [f"moi_tensorrt_llm.registered_models:{name}" for name in model.ARCHITECTURES]
+    registered = process(f"{receive}; print(*tensorrt_llm_recorded.REGISTERED)", sent)
+    assert registered.decode().split() == list(model.ARCHITECTURES), "and the worker's own registry has them"
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", '{"nope": 1}', '{"prior": "sampling"}'])
 def test_a_bad_default_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="MOI_TENSORRT_LLM_DEFAULT"):
-        model.default_config(text)
+    for name in model.DEFAULT_VARIABLES:
+        with pytest.raises(ValueError, match=name):
+            model.default_config({name: text})
 
 
 def test_a_good_default_is_read() -> None:
-    assert model.default_config('{"beta": 2}') == MoIConfig(beta=2)
-    assert model.default_config("") is None
+    first, second = model.DEFAULT_VARIABLES
+    assert model.default_config({first: '{"beta": 2}'}) == MoIConfig(beta=2)
+    assert model.default_config({second: '{"beta": 2}', first: ""}) == MoIConfig(beta=2)
+    assert model.default_config({}) is None
+    with pytest.raises(ValueError, match=f"{first} and {second} differ; set one of them"):
+        model.default_config({first: '{"beta": 2}', second: '{"beta": 3}'})
+    with pytest.raises(ValueError, match="policy 'gumbel' needs each request's seed"):
+        model.default_config({first: '{"policy": "gumbel"}'})
 
 
 def test_the_processor_has_the_five_parameters_that_are_counted() -> None:

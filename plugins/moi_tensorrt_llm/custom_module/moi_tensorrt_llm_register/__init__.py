@@ -1,4 +1,4 @@
-"""The one module of this project that acts on import, because that is what --custom_module_dirs asks for."""
+"""What --custom_module_dirs imports in the launching process: it registers the models there, and so in the workers."""
 
 from moi_tensorrt_llm.model import register_models
 
