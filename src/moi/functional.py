@@ -45,7 +45,8 @@ def mix(
                  min_entropy and max_entropy, read by all; or all of them at once, float32 [B,P] as in
                  `moi.RowParams`: overrides config.parameters
     beta         short for parameters={"beta": beta}, for rows of any policy
-    uniforms     float32 [B,8+K] as of `moi.uniforms`, which policies that draw need
+    uniforms     float32 [B,8+K] as of `moi.uniforms`, which policies that draw need: without them their rows are an
+                 error, or plain where codes cannot be read
     implementation  "auto", "reference", "numba", "triton" or "flashinfer"
 
     Returns a Mixture on the logits' device. Raises ValueError for bad shapes, types or values (values of

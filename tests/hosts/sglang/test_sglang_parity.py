@@ -22,12 +22,14 @@ SETTINGS: list[dict[str, Any] | None] = [
     {"policy": "direct", "per_token": True},
     {"policy": "token", "per_token": True},
     {"beta": 8},
+    {"policy": "gumbel", "tau": 0.3, "per_token": True},  # seeds are made of the requests' ids, on every rank
+    {"policy": "multiplex", "draws": 2, "per_token": True},
 ]
 
 
 def check(ask: Any, agree: Any, server: Any, model: Path, sampling: dict[str, Any], **changes: Any) -> None:
     """A ragged batch of all SETTINGS; `sampling` as the torch engine says it, `changes` as SGLang does."""
-    texts = ask.prompts("parity")
+    texts = ask.prompts("parity", len(SETTINGS))
     outputs = server.generate(texts, [ask.greedy(each, **changes) for each in SETTINGS])
     agree(model, texts, [ask.config(each) for each in SETTINGS], outputs, **sampling)
     for settings, output in zip(SETTINGS, outputs, strict=True):
