@@ -28,7 +28,8 @@ class Tolerance:
 
     rounding  relative error of the twins' inputs (`parity_reference`): several times what the type's own is
     outliers  departures allowed all the same, as a share of the judged tokens: where errors have no bound but are
-              rarely large. Never a choice that no error explains, nor a measure that is no number
+              rarely large. Never a choice that no error explains, nor a measure that is no number. What follows one in
+              its row is not judged, since the row was fed what the reference was not
     """
 
     margin: float
@@ -107,6 +108,7 @@ class Parity:
     """The verdict on all rows.
 
     tokens, judged  generated, and those of them that rounding alone cannot decide
+    lost  of those that are not judged: tokens that follow an outlier in their row
     margin, entropy, intervention  the largest found, whatever was allowed
     outliers  departures that the tolerance allows, of those that are sized
     departures  beyond the tolerance, in the order of the steps
@@ -114,6 +116,7 @@ class Parity:
 
     tokens: int = 0
     judged: int = 0
+    lost: int = 0
     outliers: int = 0
     margin: float = 0.0
     entropy: float = 0.0
@@ -154,16 +157,21 @@ def judge(
     # What follows an id outside the vocabulary cannot be judged.
     known = [list(takewhile(lambda token: 0 <= token < vocab, output.token_ids)) for output in outputs]
     ends: list[tuple[int, FinishReason | None]] = [(0, None)] * len(outputs)
-    rows = (cases.prompts, cases.sampling, cases.moi, known)
+    rows, lost = (cases.prompts, cases.sampling, cases.moi, known), set[int]()
     for step in reference.follow(*rows, rounding=tolerance.rounding, noise=cases.noise, mixes=cases.mixes):
         row, at = step.event.row, ends[step.event.row][0]
-        if step.drift <= tolerance.margin / 2:
+        if row in lost:
+            parity.lost += 1
+        elif step.drift <= tolerance.margin / 2:
             parity.judged += 1
+            departed = len(parity.departures)
             _judge_token(parity, step, at, cases, tolerance)
             if not step.jumps:
                 _judge_measures(parity, step, at, outputs[row], tolerance)
+            if tolerance.outliers and len(parity.departures) > departed:
+                lost.add(row)
         ends[row] = (at + 1, step.event.finish_reason)
-    parity.outliers = int(tolerance.outliers * parity.judged)
+    parity.outliers = int(tolerance.outliers * (parity.judged + parity.lost))
     for row, (count, reason) in enumerate(ends):
         _judge_end(parity, row, count, reason, outputs[row], vocab)
     return parity
