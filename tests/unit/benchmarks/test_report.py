@@ -86,7 +86,7 @@ def test_the_paper_is_quoted_right() -> None:
 
 def test_memory_is_computed_from_the_documented_layout() -> None:
     table = memory_table()
-    assert table.rows[0] == ["QwQ-32B, 90 x 32768", "28.1 GiB", "320 MiB", "208 B", "18.3 KiB"]
+    assert table.rows[0] == ["QwQ-32B, 90 x 32768", "28.1 GiB", "320 MiB", "216 B", "19.0 KiB"]
 
 
 def test_figures_are_valid_drawings_with_axes_and_units() -> None:
