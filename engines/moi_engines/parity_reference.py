@@ -28,8 +28,8 @@ from moi_engines.torch_loop import Settings, TorchLoop
 FLOAT64_PARAMETERS = 300_000_000
 _BATCH = 32  # rows and their twins
 # Jumps are looked for within so many times the twin's error in logits, and this error in random numbers; a policy that
-# is continuous changes its weights by at most _STEEPEST times an error in logits (tau = 0.1 makes it 10).
-_REACH, _UNIFORM_ERROR, _STEEPEST, _LEAST_JUMP = 4.0, 4e-6, 20.0, 1e-3
+# is continuous changes its weights by at most _STEEPEST times an error in logits (a steeper one is judged less far).
+_REACH, _UNIFORM_ERROR, _STEEPEST, _LEAST_JUMP = 4.0, 4e-6, 6.0, 5e-4
 Mixes = Callable[[int, int], bool]  # (row, step) -> whether the row may feed a mixture after the token of that step
 
 
@@ -148,15 +148,17 @@ class _GivenTokens(TorchLoop):
         own, other = logits[0::2], logits[1::2]
         even = torch.arange(0, len(rows), 2, device=self.device)
         given = settings.moi.select(even)._replace(uniforms=drawn_uniforms(rows[0::2], self.device))
-        error = (other - own).nan_to_num(0, 0, 0)
+        error = (other - own).nan_to_num(0, 0, 0) * _REACH
+        best = own.topk(min(rows[0].moi.top_k + 2, own.shape[1])).indices
+        size = error.gather(1, best).abs().amax(-1, keepdim=True)
+        # Up, down, up, down by rank: whatever two neighbours are near a tie change places, the last candidate, too.
+        apart = torch.zeros_like(own).scatter_(1, best, size * (torch.arange(best.shape[1]) % 2 - 0.5).to(own.dtype))
         before = Mixture(*(each[0::2] for each in mixture))
-        for sign in (-1, 1):
+        for shift, sign in ((error, 1), (-error, -1), (apart, 1), (-apart, -1)):
             uniforms = None if given.uniforms is None else given.uniforms + sign * _UNIFORM_ERROR
-            shifted = (own + sign * _REACH * error).float()
             moved = given._replace(uniforms=uniforms)._asdict()
-            after = mix(shifted, token[0::2], rows[0].moi, **moved, implementation="reference")
-            limit = _STEEPEST * _REACH * error.abs().amax(-1) + _LEAST_JUMP
-            changed = _difference(before, after, logits.shape[1]) > limit
+            after = mix((own + shift).float(), token[0::2], rows[0].moi, **moved, implementation="reference")
+            changed = _difference(before, after, logits.shape[1]) > _STEEPEST * size[:, 0] + _LEAST_JUMP
             self.jumped |= {rows[2 * i].index // 2 for i in changed.nonzero()[:, 0].tolist()}
 
     def scale(self, x: Tensor) -> Tensor:
