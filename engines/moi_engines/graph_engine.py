@@ -73,7 +73,7 @@ class GraphEngine(RowEngine):
     def _redraw(
         self, batch: GraphBatch, out: Output, rows: list[SequenceState], i: int, noise: float, drawn: Tensor | None
     ) -> None:
-        """SequenceState i, which the graph's candidates do not decide, from its logits."""
+        """Row i, which the graph's candidates do not decide, from its logits."""
         row, logits = rows[i], batch.logits(i)
         params = SamplingTensors.of([row.sampling], self.limits.vocab, logits.device)
         token = sample(logits, params, torch.tensor([noise], device=logits.device))

@@ -155,7 +155,7 @@ class _GivenTokens(TorchLoop):
         apart = torch.zeros_like(own).scatter_(1, best, size * (torch.arange(best.shape[1]) % 2 - 0.5).to(own.dtype))
         before = Mixture(*(each[0::2] for each in mixture))
         for shift, sign in ((error, 1), (-error, -1), (apart, 1), (-apart, -1)):
-            uniforms = None if given.uniforms is None else given.uniforms + sign * _UNIFORM_ERROR
+            uniforms = None if given.uniforms is None else (given.uniforms + sign * _UNIFORM_ERROR).clamp(0, 1 - 2**-24)
             moved = given._replace(uniforms=uniforms)._asdict()
             after = mix((own + shift).float(), token[0::2], rows[0].moi, **moved, implementation="reference")
             changed = _difference(before, after, logits.shape[1]) > _STEEPEST * size[:, 0] + _LEAST_JUMP

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from moi_serving.row_layout import NO_TOKEN
 from moi_serving.settings import THINK_END, RequestSettings
-from moi_serving.slots.tables import NO_TOKEN
 
 
 class Marks(NamedTuple):

@@ -16,12 +16,10 @@ from torch import Tensor
 
 from moi import Mixture, MoIConfig, RowParams, load_policies
 from moi.ops import resolve
+from moi_serving.row_layout import NO_TOKEN
 
 # Hosts that do not tell when a request ends never bring its id again, so the oldest entries may go.
 CAPACITY = 8192
-
-
-NO_TOKEN = -1  # in the place of one that is not known yet: equal to no candidate
 
 
 @functools.cache

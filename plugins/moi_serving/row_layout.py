@@ -18,6 +18,7 @@ from torch import Tensor
 from moi import Mixture
 
 NOT_DUE = -1  # in the place of a position: the token is fed plainly
+NO_TOKEN = -1  # in the place of a token's id: equal to none
 TOKEN, POSITION, ENTROPY = 0, -2, -1  # words of a row, as the compiled loops index them
 
 Rows = npt.NDArray[np.int32]

@@ -79,7 +79,9 @@ def request_settings(custom_params: Any, server: ServerSettings) -> RequestSetti
     per_token = given.get("per_token", False)
     if not isinstance(per_token, bool):
         raise ValueError(f"per_token={per_token!r} is not allowed; per_token must be true or false")
-    return RequestSettings(moi, check_until(given.get("until", server.mix_until)), per_token, _check_seed(given))
+    return RequestSettings(
+        moi, check_until(given.get("until", server.mix_until)), per_token, check_seed(given.get("seed"))
+    )
 
 
 def _given(custom_params: Any) -> Mapping[str, Any] | None:
@@ -101,8 +103,8 @@ def _given(custom_params: Any) -> Mapping[str, Any] | None:
     return given
 
 
-def _check_seed(given: Mapping[str, Any]) -> int | None:
-    seed = given.get("seed")
+def check_seed(seed: Any) -> int | None:
+    """A request's `seed`, as it is; ValueError unless it is an integer in [0, 2^63) or None."""
     if seed is None or (type(seed) is int and 0 <= seed < 2**63):
         return seed
     raise ValueError(f"seed={_shown(seed)} is not allowed; seed must be an integer in [0, 2^63)")

@@ -53,14 +53,12 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """The last token has not been fed back, so its mixture does not count as mixed."""
-        seed = {} if self._seed is None else {"seed": self._seed}
-        return (
-            seed
-            | {
-                "mean_entropy": self._entropy / self._count,
-                "mean_intervention": self._intervention / self._count,
-                "mixed_tokens": self._due - self._last_due,
-                "replayed_tokens": self._replayed,
-            }
-            | {key: list(values) for key, values in (self._lists or {}).items()}
-        )
+        told: dict[str, Any] = {
+            "mean_entropy": self._entropy / self._count,
+            "mean_intervention": self._intervention / self._count,
+            "mixed_tokens": self._due - self._last_due,
+            "replayed_tokens": self._replayed,
+        }
+        if self._seed is not None:
+            told["seed"] = self._seed
+        return told | {key: list(values) for key, values in (self._lists or {}).items()}

@@ -11,6 +11,7 @@ from moi import MoIConfig, uniforms
 from moi.config import check_temperature
 from moi.policies import policy_named
 from moi_serving.pending import PendingMixtures
+from moi_serving.settings import check_seed
 
 # One per worker process: the logits processor of a request and the model find each other here.
 PENDING = PendingMixtures()
@@ -27,11 +28,9 @@ class MoILogitsProcessor:
     """
 
     def __init__(self, config: MoIConfig = MoIConfig(), temperature: float = 1.0, seed: int = 0) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise ValueError(f"seed={seed!r} is not allowed; seed must be an integer in [0, 2^63)")
         self.config = config
         self.temperature = check_temperature(temperature)
-        self.seed = seed
+        self.seed = check_seed(seed) or 0
 
     def __call__(
         self, req_id: int, logits: Tensor, token_ids: list[list[int]], stream_ptr: Any, client_id: int | None

@@ -15,8 +15,8 @@ from moi import MoIConfig, RowParams
 from moi.ops import resolve
 from moi.policies.declaration import uniform_count
 from moi_serving.embedding import Mixer
-from moi_serving.pending import NO_TOKEN, PendingMixture
-from moi_serving.row_layout import NOT_DUE, ids_of, pack, position_of, token_of, weights_of
+from moi_serving.pending import PendingMixture
+from moi_serving.row_layout import NO_TOKEN, NOT_DUE, ids_of, pack, position_of, token_of, weights_of
 from moi_serving.slots.tables import Tables
 
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from moi.kernels.numba_kernels import compiled_mix
 from moi.kernels.numba_loops import compiled, embed
-from moi_serving.pending import NO_TOKEN
-from moi_serving.row_layout import ENTROPY, NOT_DUE, POSITION, TOKEN, component_count
+from moi_serving.row_layout import ENTROPY, NO_TOKEN, NOT_DUE, POSITION, TOKEN, component_count
 
 _mix = compiled_mix()
 _size = compiled(component_count)

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from moi.rows import parameter_count
-from moi_serving.row_layout import NOT_DUE, position_of, row_width
-
-NO_TOKEN = -1  # in the place of a token id
+from moi_serving.row_layout import NO_TOKEN, NOT_DUE, position_of, row_width
 
 
 class SlotSettings(NamedTuple):

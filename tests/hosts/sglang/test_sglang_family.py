@@ -43,18 +43,12 @@ def test_a_batch_of_all_policies_agrees(ask: Any, agree: Any, moi_server: Any, q
         assert (output["meta_info"]["moi"]["mixed_tokens"] == 0) == (settings["policy"] == "token")
 
 
-def test_retractions_change_nothing(ask: Any, agree: Any, make_server: Any, random_model: Any) -> None:
-    """Short of memory, retracts a request every fifth step besides; every other one draws."""
+def test_retractions_change_nothing(ask: Any, agree: Any, retracting: Any, random_model: Any) -> None:
+    """Every other request draws."""
     drawing = [each for each in SETTINGS if "seed" in each]
     chosen = [each for pair in zip(drawing * 3, SETTINGS[:6], strict=True) for each in pair]
     model, texts = random_model("llama"), ask.prompts("family retracted", len(chosen))
-    flags = ("--enable-moi", "--chunked-prefill-size", "16", "--max-total-tokens", "480")
-    env = {
-        "SGLANG_TEST_RETRACT": "1",
-        "SGLANG_TEST_RETRACT_INTERVAL": "5",
-        "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION": "1",
-    }
-    with make_server(model, *flags, **env) as server:
+    with retracting(model) as server:
         outputs = server.generate(texts, [ask.greedy(each, max_new_tokens=48) for each in chosen])
     agree(model, texts, [config(ask, each) for each in chosen], outputs, max_new_tokens=48)
     retracted = [output["meta_info"]["num_retractions"] for output in outputs]

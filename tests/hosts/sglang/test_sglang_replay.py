@@ -26,15 +26,8 @@ def model(random_model: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def retracting_server(make_server: Any, model: Path) -> Any:
-    """Short of memory, retracts a request every fifth step besides, and prefills in chunks of 16."""
-    flags = ("--enable-moi", "--chunked-prefill-size", "16", "--max-total-tokens", "480")
-    env = {
-        "SGLANG_TEST_RETRACT": "1",
-        "SGLANG_TEST_RETRACT_INTERVAL": "5",
-        "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION": "1",
-    }
-    with make_server(model, *flags, **env) as server:
+def retracting_server(retracting: Any, model: Path) -> Any:
+    with retracting(model) as server:
         yield server
 
 

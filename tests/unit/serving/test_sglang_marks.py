@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from moi import MoIConfig
 from moi_serving.mixing_marks import Marks, Thinking
 from moi_serving.replay import RequestState
+from moi_serving.row_layout import NO_TOKEN
 from moi_serving.settings import THINK_END, RequestSettings
-from moi_serving.slots.tables import NO_TOKEN
 from moi_sglang.host.requests import thinking_words
 
 START, END = 7, 8

@@ -14,12 +14,12 @@ import moi
 from moi import MoIConfig
 from moi.rows import parameter_count
 from moi_serving.embedding import TableMixer
-from moi_serving.row_layout import NOT_DUE, entropy_of, ids_of, position_of, weights_of
+from moi_serving.row_layout import NO_TOKEN, NOT_DUE, entropy_of, ids_of, position_of, weights_of
 from moi_serving.slots import slots_of
 from moi_serving.slots.base import Slots
 from moi_serving.slots.cpu import CPUSlots
 from moi_serving.slots.cuda import GPUSlots
-from moi_serving.slots.tables import NO_TOKEN, Tables
+from moi_serving.slots.tables import Tables
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ROWS, SLOTS, GATE, VOCAB, WIDTH = 5, 9, 41, 300, 24
