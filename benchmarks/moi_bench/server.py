@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,13 +23,22 @@ START_S, STOP_S = 900, 30
 _ON_CPU = ("--device", "cpu", "--attention-backend", "torch_native", "--disable-cuda-graph", "--dtype", "float32")
 
 
+def free_port() -> int:
+    """A port of this machine for a process that binds it later. Below those that the system hands out meanwhile to
+    whoever asks for any; RuntimeError if there is none.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port between 20000 and 32000")
+
+
 class Server:
     """Starts on a free port when entered; RuntimeError with the end of its log if it does not come up."""
 
     def __init__(self, model: Path, flags: list[str], log: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
         here = [] if torch.cuda.is_available() else [*_ON_CPU, "--max-total-tokens", "8192"]

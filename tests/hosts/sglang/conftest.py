@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any
 import pytest
 
 from moi import MoIConfig
+from moi_bench.server import free_port
 from moi_engines import SamplingParams
 from moi_engines.parity import Cases, Output, Parity, judge
 from moi_engines.parity_reference import Reference
@@ -106,9 +106,7 @@ class Server:
     """A running server and a client for it."""
 
     def __init__(self, model: Path, flags: Sequence[str], env: dict[str, str], log: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.model = model
         self.log = log
         command = [sys.executable, "-m", "sglang.launch_server", "--model-path", str(model), "--port", str(self.port)]
