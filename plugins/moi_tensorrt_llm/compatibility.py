@@ -5,20 +5,39 @@ from __future__ import annotations
 from typing import Any
 
 from moi_serving.compatibility import GONE, Conflict, above_one, conflicts, given
+from moi_tensorrt_llm.server_settings import REPLAY_VARIABLES
 
 _RANKS = "logits and embeddings live on different ranks"
 
 # Each row names the setting that is safe. These are of tensorrt_llm.llmapi.TorchLlmArgs,
 # i.e. the options of LLM(...) and of trtllm-serve's --config file.
 ARGUMENTS = (
-    Conflict("cuda_graph_config=None", "cuda_graph_config", given, "replayed graphs skip the Python forward"),
-    Conflict("torch_compile_config=None", "torch_compile_config", given, "the compiled forward is traced without rows"),
-    Conflict("enable_block_reuse=False", "kv_cache_config.enable_block_reuse", bool, "blocks are keyed by token ids"),
+    Conflict("torch_compile_config=None", "torch_compile_config", given, "its graphs were never run with mixtures"),
+    Conflict(
+        "prefill_cuda_graph_backend=None",
+        "prefill_cuda_graph_backend",
+        lambda backend: backend in ("breakable", "piecewise"),
+        "replayed prefills skip the inputs that we make",
+    ),
+    Conflict(
+        "enable_block_reuse=False",
+        "kv_cache_config.enable_block_reuse",
+        lambda reuse: reuse is not False,  # TensorRT-LLM's default is True
+        "blocks are keyed by token ids",
+    ),
     Conflict("speculative_config=None", "speculative_config", given, "drafts have no mixtures"),
     Conflict("max_beam_width=1", "max_beam_width", above_one, "beams share a request id"),
     Conflict("pipeline_parallel_size=1", "pipeline_parallel_size", above_one, _RANKS),
     Conflict("enable_attention_dp=False", "enable_attention_dp", bool, "requests move between ranks"),
     Conflict("cache_transceiver_config=None", "cache_transceiver_config", given, "disaggregation moves requests"),
+)
+
+# Of the same, where mixtures are not kept.
+PREEMPTION = Conflict(
+    f"capacity_scheduler_policy=GUARANTEED_NO_EVICT, or {REPLAY_VARIABLES[0]}",
+    "scheduler_config.capacity_scheduler_policy",
+    lambda policy: "MAX_UTILIZATION" in str(policy),
+    "it preempts requests, whose mixtures are lost",
 )
 
 # Of the ModelConfig a worker builds its model from: what the model class can see by itself.
@@ -30,14 +49,16 @@ MODEL = (
 
 # Of the AttentionMetadata of a step: what only running shows.
 STEP = (
-    Conflict("cuda_graph_config=None", "is_cuda_graph", bool, "replayed graphs skip the Python forward"),
     Conflict("enable_block_reuse=False", "kv_cache_manager.enable_block_reuse", bool, "blocks are keyed by token ids"),
 )
 
 
-def refuse_arguments(arguments: Any) -> None:
-    """ValueError that lists every setting of LLM(...) that MoI cannot work under; mappings are read too."""
-    _refuse(arguments, ARGUMENTS)
+def refuse_arguments(arguments: Any, replay_tokens: int = 0) -> None:
+    """ValueError that lists every setting of LLM(...) that MoI cannot work under; mappings are read too.
+
+    replay_tokens  as of `moi_tensorrt_llm.server_settings`
+    """
+    _refuse(arguments, ARGUMENTS if replay_tokens else (*ARGUMENTS, PREEMPTION))
 
 
 def refuse_model(model_config: Any) -> None:

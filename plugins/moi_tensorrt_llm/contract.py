@@ -15,18 +15,26 @@ DISTRIBUTION = "tensorrt_llm"
 VERSIONS = ((1, 2), (1, 4))  # from the first, up to but without the second
 
 _MODELS = "tensorrt_llm._torch.models"
+_ATTENTION = ("tensorrt_llm._torch.attention_backend", "tensorrt_llm._torch.attention.backends")
 _FORWARD = ("attn_metadata", "input_ids", "position_ids", "inputs_embeds", "return_context_logits")
+
+# By the values of `attn_backend`: where each may be.
+ATTENTION_BACKENDS = {
+    "TRTLLM": tuple(f"{package}.trtllm:TrtllmAttention" for package in _ATTENTION),
+    "FLASHINFER": tuple(f"{package}.flashinfer:FlashInferAttention" for package in _ATTENTION),
+    "VANILLA": tuple(f"{package}.vanilla:VanillaAttention" for package in _ATTENTION),
+}
 
 CONTRACT = (
     Symbol(
         ("tensorrt_llm.sampling_params:LogitsProcessor.__call__",),
         ("req_id", "logits", "token_ids", "stream_ptr", "client_id"),
-        meaning="our processor is called once per request and step, after forward and before sampling",
+        meaning="our processor is called after the forward of a request's first step, before sampling",
     ),
     Symbol(
         ("tensorrt_llm.sampling_params:SamplingParams",),
         fields=("logits_processor", "temperature"),
-        meaning="carries the processor of a request to its worker",
+        meaning="carries the processor of a request to its worker, in the list that we made",
     ),
     Symbol(
         (f"{_MODELS}.modeling_utils:register_auto_model",),
@@ -48,20 +56,37 @@ CONTRACT = (
         )
     ),
     Symbol(
-        (
-            "tensorrt_llm._torch.attention_backend.interface:AttentionMetadata",
-            "tensorrt_llm._torch.attention.backends.interface:AttentionMetadata",
+        tuple(f"{package}.interface:AttentionMetadata" for package in _ATTENTION),
+        fields=(
+            *("request_ids", "prompt_lens", "num_seqs", "num_contexts", "num_ctx_tokens", "seq_lens", "seq_lens_cuda"),
+            *("is_cuda_graph", "kv_cache_manager", "kv_cache_params", "max_num_requests"),
         ),
-        fields=("request_ids", "num_contexts", "num_ctx_tokens", "is_cuda_graph", "kv_cache_manager"),
-        meaning="which rows of a step are generation rows, and whose",
+        meaning="which rows a step has, and whose",
+    ),
+    *(
+        Symbol(tuple(f"{package}.interface:AttentionMetadata.{method}" for package in _ATTENTION), meaning=meaning)
+        for method, meaning in (
+            ("prepare", "called before each step, outside of graphs"),
+            ("__post_init__", "called when metadata is made, and when it is made for a graph"),
+            ("create_cuda_graph_metadata", "copies metadata, whose class stays ours"),
+        )
+    ),
+    *(
+        Symbol(ATTENTION_BACKENDS[name], fields=("Metadata",), meaning="its metadata's class is replaced by ours")
+        for name in ("TRTLLM", "VANILLA")  # the third needs a library that may be missing
     ),
     Symbol(
         ("tensorrt_llm.llmapi.llm_args:TorchLlmArgs",),
         fields=(
-            *("cuda_graph_config", "kv_cache_config", "speculative_config"),
+            *("kv_cache_config", "scheduler_config", "speculative_config", "torch_compile_config"),
             *("max_beam_width", "pipeline_parallel_size", "enable_attention_dp"),
         ),
         meaning="the settings that are refused",
+    ),
+    Symbol(
+        ("tensorrt_llm.llmapi.llm_args:SchedulerConfig",),
+        fields=("capacity_scheduler_policy",),
+        meaning="whether requests are preempted",
     ),
     Symbol(
         ("tensorrt_llm.llmapi.llm_args:KvCacheConfig",),

@@ -1,86 +1,24 @@
-"""TensorRT-LLM's models with mixtures: generation rows that have one are embedded from it, nothing else changes."""
+"""TensorRT-LLM's models with mixtures: generation rows that have one are embedded from it, nothing else changes.
+
+Dims: N tokens of a step, R its rows: of each context its last token, then one token of each generation; V vocabulary.
+"""
 
 from __future__ import annotations
 
-import importlib
-import json
-import os
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from moi import MoIConfig
-from moi.policies import policy_named
-from moi_serving.embedding import mix_looked_up
-from moi_serving.pending import PendingMixtures
-from moi_tensorrt_llm.compatibility import refuse_model, refuse_step
-from moi_tensorrt_llm.contract import require_contract
-from moi_tensorrt_llm.processor import PENDING
-
-# Architectures whose models start from embed_tokens(input_ids) and nothing else.
-ARCHITECTURES = {
-    "LlamaForCausalLM": "tensorrt_llm._torch.models.modeling_llama",
-    "Qwen2ForCausalLM": "tensorrt_llm._torch.models.modeling_qwen",
-    "Qwen3ForCausalLM": "tensorrt_llm._torch.models.modeling_qwen3",
-}
-# The second reaches the workers of a server that starts them by MPI, which forwards TLLM* and few others.
-DEFAULT_VARIABLES = ("MOI_TENSORRT_LLM_DEFAULT", "TLLM_MOI_DEFAULT")
-_REGISTERED = "moi_tensorrt_llm.registered_models"
+from moi_tensorrt_llm.compatibility import refuse_model
+from moi_tensorrt_llm.state import State, tokens_of
 
 
-def register_models() -> list[str]:
-    """Register the mixed classes under the architectures' own names, once in a process; the names.
+def mixed(host: type, state: State) -> type:
+    """A subclass of a TensorRT-LLM model class whose generation rows take mixtures.
 
-    Requests without a MoILogitsProcessor decode plainly, unless one of DEFAULT_VARIABLES holds a MoIConfig as JSON:
-    trtllm-serve has no way to hand a logits processor in with a request.
-
-    Raises RuntimeError if this TensorRT-LLM differs from the recorded contract, ValueError for a bad default.
+    Its steps can be captured: what they read of requests is on the device, brought there by `metadata`.
     """
-    importlib.import_module(_REGISTERED)
-    return list(ARCHITECTURES)
-
-
-def mixed_models() -> dict[str, type]:
-    """The mixed classes by architecture, as `registered_models` holds them; raises what `register_models` does."""
-    require_contract()
-    default, classes = default_config(os.environ), dict[str, type]()
-    for name, module in ARCHITECTURES.items():
-        classes[name] = mixed(getattr(importlib.import_module(module), name), default)
-        classes[name].__module__ = _REGISTERED
-    return classes
-
-
-def register(name: str, model: type) -> type:
-    """A class for an architecture, in place of the host's own; the class."""
-    from tensorrt_llm._torch.models.modeling_utils import register_auto_model
-
-    registered: type = register_auto_model(name)(model)
-    return registered
-
-
-def default_config(environ: Mapping[str, str]) -> MoIConfig | None:
-    """The server-wide setting, from JSON such as {"beta": 2}; ValueError for anything else, or for two that differ."""
-    given = {name: environ[name] for name in DEFAULT_VARIABLES if environ.get(name)}
-    if not given:
-        return None
-    (name, text), *others = given.items()
-    if others and others[0][1] != text:
-        raise ValueError(f"{name} and {others[0][0]} differ; set one of them")
-    try:
-        config = MoIConfig.from_dict(json.loads(text))
-    except ValueError as error:
-        raise ValueError(f"{name}={text!r} is not a JSON object of MoI settings: {error}") from error
-    if config.prior == "sampling":
-        raise ValueError(f'{name}: prior="sampling" needs each request\'s temperature; use prior="raw"')
-    if policy_named(config.policy).draws:
-        raise ValueError(f"{name}: policy {config.policy!r} needs each request's seed; use MoILogitsProcessor")
-    return config
-
-
-def mixed(host: type, default: MoIConfig | None = None, pending: PendingMixtures = PENDING) -> type:
-    """A subclass of a TensorRT-LLM model class whose generation rows take mixtures."""
 
     class Mixed(host):  # type: ignore[misc]
         def __init__(self, model_config: Any, *args: Any, **kwargs: Any) -> None:
@@ -96,37 +34,61 @@ def mixed(host: type, default: MoIConfig | None = None, pending: PendingMixtures
             return_context_logits: bool = False,
             **kwargs: Any,
         ) -> Tensor:
-            if input_ids is not None:
-                x = mixed_inputs(self.model.embed_tokens, attn_metadata, input_ids, pending)
-                if x is not None:
-                    input_ids, inputs_embeds = None, x
+            if mixes := _mixes(attn_metadata, state):
+                inputs_embeds = _inputs(self.model.embed_tokens, attn_metadata, state, input_ids, position_ids)
+                input_ids = None
             logits: Tensor = super().forward(
                 attn_metadata, input_ids, position_ids, inputs_embeds, return_context_logits, **kwargs
             )
-            if default is not None and not return_context_logits:
-                pending.compute(list(attn_metadata.request_ids)[: len(logits)], logits, default)
+            if mixes:
+                _keep_mixtures(attn_metadata, state, logits, position_ids, return_context_logits)
             return logits
 
     Mixed.__name__ = Mixed.__qualname__ = host.__name__
     return Mixed
 
 
-def mixed_inputs(embed_tokens: Any, attn_metadata: Any, input_ids: Tensor, pending: PendingMixtures) -> Tensor | None:
-    """Input embeddings [N,D] of a step, or None where no row has a mixture: then the host embeds as ever.
+def _mixes(metadata: Any, state: State) -> bool:
+    """Whether some row of the step may mix: any step that a graph holds. ValueError where the host would not tell."""
+    if getattr(metadata, "moi_state", None) is not state:
+        raise ValueError(f"{type(metadata).__name__} is of an attention backend that MoI does not know; choose another")
+    return state.mixing or bool(metadata.is_cuda_graph)
 
-    Rows of a step are the tokens of all prompts (contexts), then one token for each generation request.
-    """
-    requests, contexts = list(attn_metadata.request_ids), attn_metadata.num_contexts
-    pending.forget(requests[:contexts])
-    first, generations = attn_metadata.num_ctx_tokens, requests[contexts:]
-    if not any(request in pending for request in generations):
-        return None
-    refuse_step(attn_metadata)
-    if input_ids.numel() - first != len(generations):
-        raise ValueError(
-            f"{input_ids.numel() - first} tokens for {len(generations)} generation rows; MoI needs one each"
-        )
+
+def _inputs(
+    embed_tokens: Any, metadata: Any, state: State, input_ids: Tensor | None, position_ids: Tensor | None
+) -> Tensor:
+    """Input embeddings [N,D] of a step."""
+    if input_ids is None or position_ids is None:
+        raise ValueError("a step without input_ids or position_ids; MoI needs both")
+    contexts, start, end = metadata.num_contexts, metadata.num_ctx_tokens, _token_count(metadata)
+    if input_ids.numel() < end:
+        raise ValueError(f"{input_ids.numel()} tokens for {end - start} generations; MoI needs one each")
+    slots, position = state.device.slots, position_ids.view(-1)[:end].long()
     x: Tensor = embed_tokens(input_ids)
-    for rows, mixture in pending.complete(generations, input_ids[first:]):
-        x[first + torch.tensor(rows, device=x.device)] = mix_looked_up(embed_tokens, mixture.ids, mixture.weights)
+    rows = state.device.rows[:, : metadata.num_seqs]
+    if contexts and state.preempted:
+        again = tokens_of(rows[:, :contexts], metadata.seq_lens[:contexts].tolist())
+        x[:start] = slots.apply(x[:start], embed_tokens, again[0], input_ids[:start], position[:start], again[1])
+    at = slice(start, end)
+    x[at] = slots.apply(x[at], embed_tokens, rows[0, contexts:], input_ids[at], position[at], rows[1, contexts:])
     return x
+
+
+def _keep_mixtures(metadata: Any, state: State, logits: Any, position_ids: Any, all_tokens: bool) -> None:
+    """Of the logits [R,V] of a step, or [N,V] where those of all tokens were asked for."""
+    if not isinstance(logits, Tensor):
+        raise ValueError(f"the model returns {type(logits).__name__} for its logits; MoI needs whole rows of them")
+    count, device, position = metadata.num_seqs, state.device, position_ids.view(-1).long()
+    last = torch.arange(count, device=position.device)
+    if metadata.num_contexts:
+        last = metadata.seq_lens_cuda[:count].long().cumsum(0) - 1
+    rows = logits[last] if all_tokens else logits[:count]
+    slots, due = device.rows[0, :count], position[last] + 1
+    device.slots.store(slots, device.slots.compute(slots, rows.float(), device.temperature[slots], due), due)
+
+
+def _token_count(metadata: Any) -> int:
+    """N without padding."""
+    count: int = metadata.num_ctx_tokens + metadata.num_seqs - metadata.num_contexts
+    return count

@@ -1,45 +1,69 @@
-"""The logits processor of a request: reads the logits, changes nothing."""
+"""The logits processor of a request: brings its settings to the worker, changes no logits."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from moi import MoIConfig, uniforms
+from moi import MoIConfig
 from moi.config import check_temperature
-from moi.policies import policy_named
-from moi_serving.pending import PendingMixtures
 from moi_serving.settings import check_seed
-
-# One per worker process: the logits processor of a request and the model find each other here.
-PENDING = PendingMixtures()
+from moi_tensorrt_llm.worker import worker_state
 
 
 class MoILogitsProcessor:
-    """`SamplingParams(logits_processor=MoILogitsProcessor(MoIConfig(), temperature=0.8))`
+    """`SamplingParams(logits_processor=logits_processors(MoIConfig(), temperature=0.8))`
 
     temperature  of the request's sampling; needed by prior="sampling" alone, TensorRT-LLM does not pass it
     seed         of the random numbers of a policy that draws, an integer in [0, 2^63)
 
-    Pickled into the worker with its request. TensorRT-LLM counts the parameters of the call, so they are
-    exactly its five. Put it last in a list of processors: it reads what the sampler will see.
+    Pickled into the worker with its request, where its first call gives the request a slot. Later calls do nothing, but
+    TensorRT-LLM makes a list of the text for each: `logits_processors` makes a list that they vanish from.
+    TensorRT-LLM counts the parameters of the call, so they are exactly its five.
     """
 
     def __init__(self, config: MoIConfig = MoIConfig(), temperature: float = 1.0, seed: int = 0) -> None:
         self.config = config
         self.temperature = check_temperature(temperature)
         self.seed = check_seed(seed) or 0
+        self._processors: list[Any] | None = None
+        self._awaited = 1
+        self._registered: set[int] = set()
 
     def __call__(
         self, req_id: int, logits: Tensor, token_ids: list[list[int]], stream_ptr: Any, client_id: int | None
     ) -> None:
-        """logits [1,1,V] of one request, before sampling."""
+        """logits [1,1,V] of one request, before sampling. ValueError for settings that the server cannot follow."""
+        if req_id in self._registered:
+            return
         if logits.numel() != logits.shape[-1]:
             raise ValueError(f"request {req_id} has {logits.numel() // logits.shape[-1]} beams; MoI needs beam width 1")
-        drawn = None
-        if policy_named(self.config.policy).draws:
-            seed, position = torch.tensor([[self.seed], [len(token_ids[0])]], device=logits.device)
-            drawn = uniforms(seed, position, self.config.top_k)
-        PENDING.compute([req_id], logits.reshape(1, -1), self.config, self.temperature, drawn)
+        row, position = logits.reshape(1, -1), len(token_ids[0])
+        worker_state().register(req_id, self.config, self.temperature, self.seed, row, position)
+        self._registered.add(req_id)
+        if self._processors is not None and len(self._registered) == self._awaited:
+            self._processors.remove(self)
+
+    def leave(self, processors: list[Any], requests: int) -> None:
+        """Vanish from this list, whose last element it is, once as many requests were seen."""
+        self._processors, self._awaited = processors, requests
+
+
+def logits_processors(
+    config: MoIConfig = MoIConfig(),
+    temperature: float = 1.0,
+    seed: int = 0,
+    *,
+    before: Iterable[Any] = (),
+    n: int = 1,
+) -> list[Any]:
+    """For `SamplingParams.logits_processor`: those of `before`, then ours, which leaves the list after its first call.
+
+    n  of the SamplingParams: its children share the list
+    """
+    processor = MoILogitsProcessor(config, temperature, seed)
+    processors = [*before, processor]
+    processor.leave(processors, n)
+    return processors

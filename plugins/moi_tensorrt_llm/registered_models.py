@@ -4,7 +4,7 @@ Workers get the launching process's classes by pickle or by the name of their mo
 the worker imports this module, where the classes live under their own names, and thereby registers them.
 """
 
-from moi_tensorrt_llm.model import mixed_models, register
+from moi_tensorrt_llm.registration import mixed_models, register
 
 for _name, _class in mixed_models().items():
     globals()[_name] = register(_name, _class)

@@ -1,4 +1,4 @@
-"""A few greedy tokens from TensorRT-LLM with mixtures: what the self-test compares on the user's machine.
+"""A few greedy tokens from TensorRT-LLM with mixtures, in its CUDA graphs: what the self-test compares.
 
 Written against the recorded contract; this project's CI has no TensorRT-LLM to run it.
 """
@@ -11,14 +11,13 @@ from typing import Any
 
 from moi import MoIConfig
 from moi_tensorrt_llm.compatibility import refuse_arguments
-from moi_tensorrt_llm.model import register_models
-from moi_tensorrt_llm.processor import MoILogitsProcessor
+from moi_tensorrt_llm.processor import logits_processors
+from moi_tensorrt_llm.registration import register_models
 
 
 def safe_arguments(kv_cache_config: Any) -> dict[str, Any]:
     """Options of `LLM(...)` under which mixtures survive; `kv_cache_config` must have block reuse off."""
     arguments = {
-        "cuda_graph_config": None,
         "torch_compile_config": None,
         "kv_cache_config": kv_cache_config,
         "speculative_config": None,
@@ -41,7 +40,7 @@ def greedy(model: Path, prompts: list[list[int]], configs: list[MoIConfig], new_
 
     arguments = safe_arguments(KvCacheConfig(enable_block_reuse=False, free_gpu_memory_fraction=0.2))
     sampling = [
-        SamplingParams(max_tokens=new_tokens, top_k=1, end_id=-1, logits_processor=MoILogitsProcessor(config))
+        SamplingParams(max_tokens=new_tokens, top_k=1, end_id=-1, logits_processor=logits_processors(config))
         for config in configs
     ]
     with LLM(model=str(model), skip_tokenizer_init=True, **arguments) as llm:

@@ -73,6 +73,26 @@ class AttentionMetadata:
     kv_cache_manager: Any
     is_cuda_graph: bool = False
     request_ids: Any = None
+    prompt_lens: Any = None
+    kv_cache_params: Any = None
+    seq_lens_cuda: Any = None
+
+    def __post_init__(self):
+        raise NotImplementedError
+
+    def prepare(self):
+        raise NotImplementedError
+
+    def create_cuda_graph_metadata(self, max_batch_size, sub_cross_metadata=False, max_draft_tokens=0, buffers=None):
+        raise NotImplementedError
+
+    @property
+    def seq_lens(self):
+        raise NotImplementedError
+
+    @property
+    def num_seqs(self):
+        raise NotImplementedError
 
     @property
     def num_contexts(self):
@@ -83,15 +103,36 @@ class AttentionMetadata:
         raise NotImplementedError
 
 
+class AttentionBackend:
+    Metadata = AttentionMetadata
+
+
+class TrtllmAttention(AttentionBackend):
+    Metadata = type("TrtllmAttentionMetadata", (AttentionMetadata,), {})
+
+
+class FlashInferAttention(AttentionBackend):
+    Metadata = type("FlashInferAttentionMetadata", (AttentionMetadata,), {})
+
+
+class VanillaAttention(AttentionBackend):
+    Metadata = type("VanillaAttentionMetadata", (AttentionMetadata,), {})
+
+
 class TorchLlmArgs:
     cuda_graph_config: Any
     kv_cache_config: Any
+    scheduler_config: Any
     speculative_config: Any
     max_beam_width: Any
     pipeline_parallel_size: int = 1
     enable_attention_dp: bool = False
     torch_compile_config: Any = None
     cache_transceiver_config: Any = None
+
+
+class SchedulerConfig:
+    capacity_scheduler_policy: Any = "GUARANTEED_NO_EVICT"
 
 
 class KvCacheConfig:
@@ -105,7 +146,10 @@ PLACES: dict[str, list[Any]] = {
     f"{MODELS}.modeling_qwen": [Qwen2ForCausalLM],
     f"{MODELS}.modeling_qwen3": [Qwen3ForCausalLM],
     "tensorrt_llm._torch.attention_backend.interface": [AttentionMetadata],
-    "tensorrt_llm.llmapi.llm_args": [TorchLlmArgs, KvCacheConfig],
+    "tensorrt_llm._torch.attention_backend.trtllm": [TrtllmAttention],
+    "tensorrt_llm._torch.attention_backend.flashinfer": [FlashInferAttention],
+    "tensorrt_llm._torch.attention_backend.vanilla": [VanillaAttention],
+    "tensorrt_llm.llmapi.llm_args": [TorchLlmArgs, SchedulerConfig, KvCacheConfig],
 }
 
 

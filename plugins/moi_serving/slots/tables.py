@@ -1,7 +1,7 @@
 """What the device remembers of a request: one row per request slot, of a size that no text length changes.
 
-Dims: R request slots, W words of a row as in `moi_serving.row_layout`, P parameters as in `moi.RowParams`. A slot that
-nothing was written to decodes plainly, as does padding, whose slot is 0.
+Dims: R request slots, T mixtures of each, W words of a row as in `moi_serving.row_layout`, P parameters as in
+`moi.RowParams`. A slot that nothing was written to decodes plainly, as does padding, whose slot is 0.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SlotSettings(NamedTuple):
 class Tables:
     """What is due for each slot, and how it decodes.
 
-    mixtures                 int32 [R,W]
+    mixtures                 int32 [R*T,W], those of a slot one after the other
     parameters               float32 [R,P]
     policy                   int32 [R], of the next token: code 0 is plain
     stop_mixing_token_id     int32 [R], what follows that token is plain; or -1
@@ -55,9 +55,9 @@ class Tables:
     seed: Tensor
 
     @classmethod
-    def allocate(cls, slots: int, top_k: int, device: Any) -> Tables:
-        """Of `slots` request slots, for mixtures of the token and `top_k` candidates."""
-        mixtures = torch.zeros(slots, row_width(top_k), dtype=torch.int32, device=device)
+    def allocate(cls, slots: int, top_k: int, device: Any, depth: int = 1) -> Tables:
+        """Of `slots` request slots, for `depth` mixtures of the token and `top_k` candidates."""
+        mixtures = torch.zeros(slots * depth, row_width(top_k), dtype=torch.int32, device=device)
         position_of(mixtures).fill_(NOT_DUE)
         return cls(
             mixtures,
@@ -81,13 +81,14 @@ class Tables:
 
     def forget(self, slots: Tensor) -> None:
         """No mixture is due for these slots. Their rows keep their ids, which are looked up all the same."""
-        position_of(self.mixtures).index_fill_(0, slots, NOT_DUE)
+        position_of(self.mixtures).view(len(self.policy), -1).index_fill_(0, slots, NOT_DUE)
 
     @property
     def bytes_per_slot(self) -> int:
         """On the device, of one request."""
         each = [getattr(self, field.name) for field in fields(self)]
-        return sum(table.stride(0) * table.element_size() for table in each)
+        total: int = sum(table.nbytes for table in each)
+        return total // len(self.policy)
 
 
 def _halves(seed: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The TensorRT-LLM integration without TensorRT-LLM: the mixing, with real tensors, and the registration.
+"""The TensorRT-LLM integration without TensorRT-LLM: its pieces, with real tensors, and the registration.
 
 What runs here is our code over recorded declarations and a small stand-in model. That TensorRT-LLM itself calls it
 as declared is for `moi selftest --backend tensorrt_llm` on a machine that has it.
@@ -6,6 +6,7 @@ as declared is for `moi selftest --backend tensorrt_llm` on a machine that has i
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 import pickle
@@ -23,14 +24,38 @@ import tensorrt_llm_recorded
 
 pytest.importorskip("moi_tensorrt_llm")
 from moi import MoIConfig, embed, mix, uniforms
-from moi_serving.pending import PendingMixtures
-from moi_tensorrt_llm import MoILogitsProcessor, custom_module_dir, model
-from moi_tensorrt_llm.processor import PENDING
+from moi_tensorrt_llm import MoILogitsProcessor, custom_module_dir, logits_processors, registration
+from moi_tensorrt_llm.metadata import track, tracked
+from moi_tensorrt_llm.model import mixed
+from moi_tensorrt_llm.requests import PLAIN, Requests
+from moi_tensorrt_llm.server_settings import DEFAULT_VARIABLES, REPLAY_VARIABLES, ServerSettings, server_settings
+from moi_tensorrt_llm.state import NEVER, State
 
-V, D = 50, 8
+V, D, ROWS = 50, 8, 4
+OWN = MoIConfig("token", top_k=5)  # what servers here have
 
 
-# --- mixing ---------------------------------------------------------------------------------------------------
+class Metadata:
+    """Of a step: contexts of these lengths, then one token of each other request."""
+
+    def __init__(self) -> None:
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        self.max_num_requests, self.is_cuda_graph = ROWS, False
+        self.kv_cache_manager = SimpleNamespace(enable_block_reuse=False)
+
+    def prepare(self) -> None:
+        self.prepared = True
+
+    def step(self, ids: list[int], contexts: tuple[int, ...] = (), cached: int = 0) -> Any:
+        self.request_ids, self.num_contexts, self.num_seqs = ids, len(contexts), len(ids)
+        self.num_ctx_tokens, self.prompt_lens = sum(contexts), [*contexts, *[1] * (len(ids) - len(contexts))]
+        self.seq_lens = torch.tensor([*contexts, *[1] * (len(ids) - len(contexts))])
+        self.seq_lens_cuda = self.seq_lens
+        self.kv_cache_params = SimpleNamespace(num_cached_tokens_per_seq=[cached] * len(ids))
+        self.prepare()
+        return self
 
 
 class Host(nn.Module):
@@ -50,145 +75,226 @@ class Host(nn.Module):
     ):
         self.fed.append((input_ids, inputs_embeds))
         x = self.model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
-        ends = [*torch.tensor(attn_metadata.context_lens).cumsum(0).tolist()]
-        rows = [end - 1 for end in ends] + list(range(attn_metadata.num_ctx_tokens, len(x)))
-        return self.head(x[torch.tensor(rows)])
+        last = attn_metadata.seq_lens.cumsum(0) - 1
+        return self.head(x if return_context_logits else x[last])
 
 
 MODEL_CONFIG = SimpleNamespace(spec_config=None, mapping=SimpleNamespace(pp_size=1, enable_attention_dp=False))
 
 
-def _step(ids: list[int], contexts: list[int] = [], **extra: Any) -> SimpleNamespace:  # noqa: B006
-    manager = SimpleNamespace(enable_block_reuse=False)
-    base = {"request_ids": ids, "num_contexts": len(contexts), "context_lens": contexts, "is_cuda_graph": False}
-    return SimpleNamespace(**{**base, "num_ctx_tokens": sum(contexts), "kv_cache_manager": manager, **extra})
+class Worker:
+    """A process with a model: its state, its metadata and the model."""
+
+    def __init__(self, settings: ServerSettings = ServerSettings(OWN)) -> None:  # noqa: B008
+        self.state = State(settings)
+        self.metadata = tracked(Metadata, self.state)()
+        self.lm = mixed(Host, self.state)(MODEL_CONFIG)
+        self.table = self.lm.model.embed_tokens.weight
+
+    def run(self, ids: list[int], tokens: list[int], positions: list[int], *contexts: int, **more: Any) -> Any:
+        step = self.metadata.step(ids, contexts)
+        return self.lm(step, torch.tensor(tokens), torch.tensor([positions]), **more)
+
+    @property
+    def fed(self) -> Any:
+        return self.lm.fed[-1][1]
 
 
-def _build(default: MoIConfig | None = None) -> tuple[Any, PendingMixtures]:
-    pending = PendingMixtures()
-    return model.mixed(Host, default, pending)(MODEL_CONFIG), pending
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    made = Worker()
+    monkeypatch.setattr("moi_tensorrt_llm.processor.worker_state", lambda: made.state)
+    return made
 
 
-@torch.inference_mode()
-def test_generation_rows_with_a_mixture_take_it_and_others_do_not() -> None:
-    lm, pending = _build()
-    logits = torch.randn(2, V)
-    configs = [MoIConfig(top_k=4), MoIConfig(top_k=7, beta=0.25)]
-    for request, row, config in zip((11, 13), logits, configs, strict=True):
-        pending.compute([request], row[None], config)
-    ids = torch.tensor([1, 2, 3, 20, 21, 22])
-    lm(_step([5, 11, 12, 13], [3]), input_ids=ids, position_ids=None)
-    fed_ids, x = lm.fed[0]
-    assert fed_ids is None
-    table = lm.model.embed_tokens.weight
-    assert torch.equal(x[[0, 1, 2, 4]], table[[1, 2, 3, 21]])
-    for row, token, logit, config in ((3, 20, logits[0], configs[0]), (5, 22, logits[1], configs[1])):
-        expected = embed(mix(logit[None], torch.tensor([token]), config), table)
-        torch.testing.assert_close(x[row], expected[0], atol=1e-6, rtol=0)
-        assert not torch.allclose(x[row], table[token], atol=1e-3)
-    assert len(pending) == 0
+# --- mixing ---------------------------------------------------------------------------------------------------
 
 
 @torch.inference_mode()
-def test_without_mixtures_the_host_gets_exactly_its_own_arguments() -> None:
-    lm, _ = _build()
-    ids = torch.tensor([4, 5])
-    lm(_step([1, 2]), input_ids=ids)
-    assert lm.fed[0][0] is ids
-    assert lm.fed[0][1] is None
+def test_generation_rows_with_a_mixture_take_it_and_others_do_not(worker: Worker) -> None:
+    configs = {11: MoIConfig(top_k=5), 13: MoIConfig("gumbel", top_k=5, tau=2)}
+    logits = worker.run([11, 12, 13], [1, 2, 3], [0, 0, 0], 1, 1, 1)
+    assert worker.fed is None, "nothing mixes yet"
+    for row, (request, config) in enumerate(configs.items()):
+        processor = pickle.loads(pickle.dumps(MoILogitsProcessor(config, seed=7)))
+        processor(request, logits[2 * row].view(1, 1, -1), [[1]], None, None)
+    worker.run([5, 11, 12, 13], [1, 2, 3, 20, 21, 22], [0, 1, 2, 1, 1, 1], 3)
+    assert torch.equal(worker.fed[[0, 1, 2, 4]], worker.table[[1, 2, 3, 21]])
+    drawn = uniforms(torch.tensor([7]), torch.tensor([1]), 5)
+    for row, token, of in ((3, 20, 0), (5, 22, 2)):
+        config = list(configs.values())[of // 2]
+        given = None if config.policy == "moi" else drawn
+        expected = embed(mix(logits[of][None], torch.tensor([token]), config, uniforms=given), worker.table)
+        torch.testing.assert_close(worker.fed[row], expected[0], atol=1e-6, rtol=0)
+        assert not torch.allclose(worker.fed[row], worker.table[token], atol=1e-3)
 
 
 @torch.inference_mode()
-def test_a_policy_that_draws_takes_the_seed_and_the_place_of_the_token() -> None:
-    config, logits, tokens = MoIConfig("gumbel", top_k=5, tau=2), torch.randn(1, V), [7, 8, 3]
-    for seed, token in ((5, int(logits.argmax())), (2**62, int(logits.argmin()))):
-        pickle.loads(pickle.dumps(MoILogitsProcessor(config, seed=seed)))(
-            9, logits.view(1, 1, -1), [tokens], None, None
-        )
-        ((_, found),) = PENDING.complete([9], torch.tensor([token]))
-        drawn = uniforms(torch.tensor([seed]), torch.tensor([len(tokens)]), 5)
-        expected = mix(logits, torch.tensor([token]), config, uniforms=drawn)
-        assert torch.equal(found.ids, expected.ids)
-        torch.testing.assert_close(found.weights, expected.weights)
-    with pytest.raises(ValueError, match=r"seed=-1 is not allowed; seed must be an integer in \[0, 2\^63\)"):
-        MoILogitsProcessor(config, seed=-1)
+def test_without_mixtures_the_host_gets_exactly_its_own_arguments(worker: Worker) -> None:
+    ids, step = torch.tensor([4, 5]), worker.metadata.step([11, 12])
+    worker.lm(step, input_ids=ids)
+    assert worker.lm.fed[0][0] is ids
+    assert worker.fed is None
+    step.is_cuda_graph = True
+    worker.lm(step, ids, torch.tensor([[3, 3]]))
+    assert torch.equal(worker.fed, worker.table[ids]), "a graph serves other requests later"
 
 
 @torch.inference_mode()
-def test_a_whole_decode_equals_the_loop_written_out() -> None:
-    """Processor, model and state together, as TensorRT-LLM calls them: forward, processors, sampling."""
-    PENDING.forget([3])
-    lm = model.mixed(Host)(MODEL_CONFIG)
-    config = MoIConfig(top_k=5)
-    processor = pickle.loads(pickle.dumps(MoILogitsProcessor(config)))
-    reference = Host(MODEL_CONFIG)
-    logits, theirs, ours = lm(_step([3], [2]), input_ids=torch.tensor([7, 8])), [], []
-    x = reference.model.embed_tokens(torch.tensor([8]))
-    for _ in range(12):
-        processor(3, logits.view(1, 1, -1), [[7, 8]], None, None)
-        ours.append(int(logits.argmax()))
-        logits = lm(_step([3]), input_ids=logits.argmax(-1))
-        plain = reference.head(x)
-        theirs.append(int(plain.argmax()))
-        x = embed(mix(plain, plain.argmax(-1), config), reference.model.embed_tokens.weight)
-    assert ours == theirs
-    assert len(set(ours)) > 1
+def test_logits_of_all_tokens_and_padded_inputs_are_read_by_rows() -> None:
+    told = []
+    for more in ({}, {"return_context_logits": True}):
+        worker = Worker(ServerSettings(MoIConfig(top_k=5)))
+        worker.run([11, 12], [1, 2, 3, 4, 0, 0], [0, 1, 0, 1, 0, 0], 2, 2, **more)
+        worker.run([11, 12], [7, 8, 0], [2, 2, 0])
+        told.append(worker.fed)
+    assert len(told[0]) == 3
+    assert torch.equal(*told)
+    assert not torch.equal(told[0][:2], worker.table[[7, 8]])
 
 
 @torch.inference_mode()
-def test_a_default_mixes_every_request_and_a_processor_overrides_it() -> None:
-    lm, pending = _build(MoIConfig(top_k=3))
-    logits = lm(_step([1, 2], [1, 1]), input_ids=torch.tensor([3, 4]))
-    assert 1 in pending
-    pending.compute([2], logits[1:], MoIConfig(policy="token"))
-    lm(_step([1, 2]), input_ids=logits.argmax(-1))
-    table, x = lm.model.embed_tokens.weight, lm.fed[1][1]
-    assert torch.equal(x[1], table[logits[1].argmax()])
-    assert not torch.equal(x[0], table[logits[0].argmax()])
+def test_a_default_mixes_every_request_and_a_processor_overrides_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(ServerSettings(MoIConfig(top_k=5)))
+    monkeypatch.setattr("moi_tensorrt_llm.processor.worker_state", lambda: worker.state)
+    logits = worker.run([11, 12], [3, 4], [0, 0], 1, 1)
+    MoILogitsProcessor(OWN)(12, logits[1].view(1, 1, -1), [[4]], None, None)
+    worker.run([11, 12], [20, 21], [1, 1])
+    assert torch.equal(worker.fed[1], worker.table[21])
+    assert not torch.equal(worker.fed[0], worker.table[20])
 
 
-def test_a_preempted_request_starts_over_and_old_ones_are_dropped() -> None:
-    lm, pending = _build()
-    pending.compute([1, 2], torch.randn(2, V), MoIConfig(top_k=2))
-    lm(_step([1], [4]), input_ids=torch.tensor([1, 2, 3, 4]))
-    assert 1 not in pending
-    assert 2 in pending
-    small = PendingMixtures(capacity=2)
-    small.compute([1, 2, 3], torch.randn(3, V), MoIConfig(top_k=2))
-    assert len(small) == 2
-    assert 1 not in small
+# --- what cannot be served ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("extra", "message"),
-    [
-        ({"is_cuda_graph": True}, "cuda_graph_config=None"),
-        ({"kv_cache_manager": SimpleNamespace(enable_block_reuse=True)}, "enable_block_reuse=False"),
-    ],
-)
-def test_a_step_that_would_lose_mixtures_is_refused(extra: dict[str, Any], message: str) -> None:
-    lm, pending = _build()
-    pending.compute([1], torch.randn(1, V), MoIConfig(top_k=2))
-    with pytest.raises(ValueError, match=message):
-        lm(_step([1], **extra), input_ids=torch.tensor([1]))
+def test_a_step_that_would_lose_mixtures_is_refused(worker: Worker) -> None:
+    reuse = SimpleNamespace(enable_block_reuse=True)
+    worker.metadata.kv_cache_manager = reuse
+    worker.metadata.step([11, 12])
+    worker.state.register(11, MoIConfig(top_k=5), 1.0, 0, torch.randn(1, V), 1)
+    with pytest.raises(ValueError, match="enable_block_reuse=False"):
+        worker.metadata.step([11, 12])
 
 
-def test_more_tokens_than_rows_means_drafts_and_is_refused() -> None:
-    lm, pending = _build()
-    pending.compute([1], torch.randn(1, V), MoIConfig(top_k=2))
-    with pytest.raises(ValueError, match="2 tokens for 1 generation rows"):
-        lm(_step([1]), input_ids=torch.tensor([1, 2]))
+@torch.inference_mode()
+def test_what_the_model_cannot_see_to_is_refused(worker: Worker) -> None:
+    with pytest.raises(ValueError, match="Metadata is of an attention backend that MoI does not know"):
+        worker.lm(Metadata().step([11]), torch.tensor([1]), torch.tensor([[1]]))
+    worker.state.register(11, MoIConfig(top_k=5), 1.0, 0, torch.randn(1, V), 1)
+    with pytest.raises(ValueError, match="1 tokens for 2 generations"):
+        worker.run([11, 12], [1], [1])
+    with pytest.raises(ValueError, match="without input_ids or position_ids"):
+        worker.lm(worker.metadata.step([11]), torch.tensor([1]))
+
+    class Sharded(Host):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            return {"logits": super().forward(*args, **kwargs), "logits_vocab_shard": True}
+
+    sharded = mixed(Sharded, worker.state)(MODEL_CONFIG)
+    with pytest.raises(ValueError, match="the model returns dict for its logits"):
+        sharded(worker.metadata.step([11]), torch.tensor([1]), torch.tensor([[1]]))
 
 
 def test_models_with_pipeline_parallelism_or_drafts_are_refused() -> None:
     for change in ({"spec_config": object()}, {"mapping": SimpleNamespace(pp_size=2, enable_attention_dp=False)}):
         with pytest.raises(ValueError, match=r"speculative_config=None|pipeline_parallel_size=1"):
-            model.mixed(Host)(SimpleNamespace(**{**vars(MODEL_CONFIG), **change}))
+            mixed(Host, State(ServerSettings()))(SimpleNamespace(**{**vars(MODEL_CONFIG), **change}))
+
+
+def test_settings_of_the_server_are_not_a_requests() -> None:
+    for config, message in (
+        (MoIConfig(top_k=7), "top_k=7 is not allowed; this server has top_k=5, from MOI_TENSORRT_LLM_DEFAULT"),
+        (MoIConfig(top_k=5, entropy="vocab"), "entropy='vocab' is not allowed"),
+        (MoIConfig(top_k=5, prior="sampling"), "prior='sampling' is not allowed"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Worker().state.register(11, config, 1.0, 0, torch.zeros(1, V), 1)
+
+
+# --- slots ----------------------------------------------------------------------------------------------------
+
+
+def test_slots_go_to_whoever_was_not_seen_for_longest() -> None:
+    requests = Requests(2)
+    first, second = requests.add(1, []), requests.add(2, [])
+    assert {first.slot, second.slot, PLAIN} == {0, 1, 2}
+    assert requests.get(1) is first
+    assert requests.get(3) is None
+    assert requests.add(3, [1]).slot == second.slot
+    with pytest.raises(RuntimeError, match="request 2 came back after others took its slot"):
+        requests.get(2)
+    with pytest.raises(RuntimeError, match="2 requests in a batch, each with a slot, and one more to come"):
+        requests.add(4, [1, 3])
+
+
+def test_the_hosts_own_requests_are_plain() -> None:
+    worker = Worker(ServerSettings(MoIConfig(top_k=5)))
+    worker.metadata.step([0, ROWS - 1, 2**64 - 1, ROWS], (1, 1, 1, 1))
+    assert worker.state.device.rows[:, :4].tolist() == [[0, 0, 0, 1], [NEVER] * 4]
+    worker.metadata.step([0, ROWS - 1, 2**64 - 1], (1, 1, 1))  # as a host does that warms up twice
+    assert not worker.state.mixing
+    with pytest.raises(RuntimeError, match="request 3 has the id of one of TensorRT-LLM's own"):
+        worker.state.register(3, MoIConfig(top_k=5), 1.0, 0, torch.zeros(1, V), 1)
+
+
+def test_copies_of_metadata_are_tracked_and_backends_once() -> None:
+    state = State(ServerSettings())
+    backend = type("Backend", (), {"Metadata": Metadata})
+    track(backend, state)
+    found = backend.Metadata
+    track(backend, State(ServerSettings()))
+    assert backend.Metadata is found
+    assert (found.__name__, found.__qualname__, found.__module__) == ("Metadata", "Metadata", Metadata.__module__)
+    step = copy.copy(found())
+    step.step([11])
+    assert step.prepared
+    assert state.copies == 1
+    with pytest.raises(ValueError, match="max_num_requests=5 after 4"):
+        state.allocate(ROWS + 1, torch.device("cpu"))
+
+
+# --- the processor --------------------------------------------------------------------------------------------
+
+
+def test_processors_leave_their_list_and_others_stay(worker: Worker) -> None:
+    def other(*call: Any) -> None:
+        seen.append(call[0])
+
+    logits, seen = torch.zeros(1, 1, V), list[int]()
+    processors = logits_processors(MoIConfig(top_k=5), before=[other], n=2)
+    for request in (11, 11, 12, 12):
+        for processor in processors:
+            processor(request, logits, [[1, 2]], None, None)
+    assert processors == [other]
+    assert seen == [11, 11, 12, 12], "the others miss no call"
+    alone = MoILogitsProcessor(MoIConfig(top_k=5))
+    alone(21, logits, [[1, 2]], None, None)
+    alone(21, torch.full_like(logits, torch.nan), [[1, 2, 3]], None, None)  # not looked at
+
+
+def test_the_processor_has_the_five_parameters_that_are_counted(worker: Worker) -> None:
+    names = list(inspect.signature(MoILogitsProcessor()).parameters)
+    assert names == ["req_id", "logits", "token_ids", "stream_ptr", "client_id"]
+    with pytest.raises(ValueError, match="3 beams"):
+        MoILogitsProcessor()(11, torch.zeros(3, 1, V), [[]], None, None)
+    with pytest.raises(ValueError, match="temperature=-1"):
+        MoILogitsProcessor(temperature=-1)
+    with pytest.raises(ValueError, match=r"seed=-1 is not allowed; seed must be an integer in \[0, 2\^63\)"):
+        MoILogitsProcessor(seed=-1)
+
+
+def test_a_request_of_a_process_without_mixed_models_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moi_tensorrt_llm.processor.worker_state", lambda: State(ServerSettings()))
+    with pytest.raises(RuntimeError, match="start with --custom_module_dirs"):
+        MoILogitsProcessor()(11, torch.zeros(1, 1, V), [[1]], None, None)
+
+
+# --- registration ---------------------------------------------------------------------------------------------
 
 
 def test_registration_keeps_names_and_architectures(host: dict[str, ModuleType]) -> None:
-    names = model.register_models()
-    assert names == sorted(model.ARCHITECTURES)
+    names = registration.register_models()
+    assert names == sorted(registration.ARCHITECTURES)
     for name in names:
         registered = tensorrt_llm_recorded.REGISTERED[name]
         assert registered.__name__ == name
@@ -230,36 +336,34 @@ def test_the_registration_reaches_a_worker(way: str) -> None:
     sent = process(_LAUNCH.format(register=custom_module_dir().name))
     receive = _WORKERS[way].format(module="moi_tensorrt_llm.registered_models")
     told = process(f"{receive}; print(*(c.__module__ + ':' + c.__qualname__ for c in found.values()))", sent)
-    assert told.decode().split() == [f"moi_tensorrt_llm.registered_models:{name}" for name in model.ARCHITECTURES]
+    assert told.decode().split() == [
+        f"moi_tensorrt_llm.registered_models:{name}" for name in registration.ARCHITECTURES
+    ]
     registered = process(f"{receive}; print(*tensorrt_llm_recorded.REGISTERED)", sent)
-    assert registered.decode().split() == list(model.ARCHITECTURES), "and the worker's own registry has them"
+    assert registered.decode().split() == list(registration.ARCHITECTURES), "and the worker's own registry has them"
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"nope": 1}', '{"prior": "sampling"}'])
 def test_a_bad_default_is_refused(text: str) -> None:
-    for name in model.DEFAULT_VARIABLES:
+    for name in DEFAULT_VARIABLES:
         with pytest.raises(ValueError, match=name):
-            model.default_config({name: text})
+            server_settings({name: text})
 
 
 def test_a_good_default_is_read() -> None:
-    first, second = model.DEFAULT_VARIABLES
-    assert model.default_config({first: '{"beta": 2}'}) == MoIConfig(beta=2)
-    assert model.default_config({second: '{"beta": 2}', first: ""}) == MoIConfig(beta=2)
-    assert model.default_config({}) is None
+    first, second = DEFAULT_VARIABLES
+    assert server_settings({first: '{"beta": 2}'}).moi == MoIConfig(beta=2)
+    assert server_settings({second: '{"beta": 2}', first: ""}).moi == MoIConfig(beta=2)
+    assert server_settings({}) == ServerSettings(MoIConfig("token"), 0)
+    sampling = '{"policy": "token", "top_k": 9, "prior": "sampling"}'
+    assert server_settings({first: sampling}).moi == MoIConfig("token", top_k=9, prior="sampling")
+    assert server_settings({REPLAY_VARIABLES[1]: "4096"}).replay_tokens == 4096
     with pytest.raises(ValueError, match=f"{first} and {second} differ; set one of them"):
-        model.default_config({first: '{"beta": 2}', second: '{"beta": 3}'})
+        server_settings({first: '{"beta": 2}', second: '{"beta": 3}'})
     with pytest.raises(ValueError, match="policy 'gumbel' needs each request's seed"):
-        model.default_config({first: '{"policy": "gumbel"}'})
-
-
-def test_the_processor_has_the_five_parameters_that_are_counted() -> None:
-    names = list(inspect.signature(MoILogitsProcessor()).parameters)
-    assert names == ["req_id", "logits", "token_ids", "stream_ptr", "client_id"]
-    with pytest.raises(ValueError, match="3 beams"):
-        MoILogitsProcessor()(1, torch.zeros(3, 1, V), [[]], None, None)
-    with pytest.raises(ValueError, match="temperature=-1"):
-        MoILogitsProcessor(temperature=-1)
+        server_settings({first: '{"policy": "gumbel"}'})
+    with pytest.raises(ValueError, match=f"{REPLAY_VARIABLES[0]}='-1' is not a number of tokens"):
+        server_settings({REPLAY_VARIABLES[0]: "-1"})
 
 
 def test_the_custom_module_folder_is_printed_and_only_it_registers() -> None:

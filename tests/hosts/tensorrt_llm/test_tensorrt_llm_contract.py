@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+import tensorrt_llm_recorded
+
 pytest.importorskip("moi_tensorrt_llm")
-from moi_tensorrt_llm import check_contract, contract, model, refuse_arguments
+from moi_tensorrt_llm import check_contract, contract, refuse_arguments, registration
+from moi_tensorrt_llm.worker import worker_state
 
 # --- contract -------------------------------------------------------------------------------------------------
 
@@ -38,8 +41,16 @@ def _no_embeds(host: dict[str, ModuleType]) -> None:
 
 
 def _no_request_ids(host: dict[str, ModuleType]) -> None:
-    metadata = type("AttentionMetadata", (), {"num_contexts": 0, "num_ctx_tokens": 0, "is_cuda_graph": False})
+    recorded = tensorrt_llm_recorded.AttentionMetadata
+    annotations = {name: kind for name, kind in recorded.__annotations__.items() if name != "request_ids"}
+    lost = ("request_ids", "num_seqs", "__dict__", "__weakref__")
+    kept = {name: value for name, value in vars(recorded).items() if name not in lost}
+    metadata = type("AttentionMetadata", (), {**kept, "__annotations__": annotations})
     host["tensorrt_llm._torch.attention_backend.interface"].AttentionMetadata = metadata
+
+
+def _no_metadata(host: dict[str, ModuleType]) -> None:
+    host["tensorrt_llm._torch.attention_backend.trtllm"].TrtllmAttention = type("TrtllmAttention", (), {})
 
 
 def _no_registry(host: dict[str, ModuleType]) -> None:
@@ -55,7 +66,8 @@ def _no_module(host: dict[str, ModuleType]) -> None:
     [
         (_renamed_parameter, r"LogitsProcessor.__call__ no longer takes req_id: it takes \(request, logits"),
         (_no_embeds, "DecoderModelForCausalLM.forward no longer takes inputs_embeds: it takes"),
-        (_no_request_ids, "AttentionMetadata has no request_ids, kv_cache_manager"),
+        (_no_request_ids, "AttentionMetadata has no request_ids, num_seqs"),
+        (_no_metadata, "TrtllmAttention has no Metadata"),
         (_no_registry, r"register_auto_model is missing: .*\(replaces a model class by name\)"),
         (_no_module, "modeling_qwen3:Qwen3ForCausalLM.__init__ is missing"),
     ],
@@ -65,17 +77,23 @@ def test_drift_is_found_and_refused(host: dict[str, ModuleType], drift: Any, mes
     problems = check_contract()
     assert len(problems) == 1
     with pytest.raises(RuntimeError, match=message):
-        model.register_models()
+        registration.register_models()
 
 
 def test_a_name_that_moved_is_found_in_its_new_place(
     host: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = sys.modules.pop("tensorrt_llm._torch.attention_backend.interface")
-    monkeypatch.setitem(sys.modules, "tensorrt_llm._torch.attention", ModuleType("attention"))
-    monkeypatch.setitem(sys.modules, "tensorrt_llm._torch.attention.backends", ModuleType("backends"))
-    monkeypatch.setitem(sys.modules, "tensorrt_llm._torch.attention.backends.interface", old)
+    old = "tensorrt_llm._torch.attention_backend"
+    for package in ("attention", "attention.backends"):
+        monkeypatch.setitem(sys.modules, f"tensorrt_llm._torch.{package}", ModuleType(package))
+    for name in ("interface", "trtllm", "flashinfer", "vanilla"):
+        monkeypatch.setitem(
+            sys.modules, f"tensorrt_llm._torch.attention.backends.{name}", sys.modules.pop(f"{old}.{name}")
+        )
     assert check_contract() == []
+    registration.register_models()
+    for name in ("TrtllmAttention", "FlashInferAttention", "VanillaAttention"):
+        assert getattr(tensorrt_llm_recorded, name).Metadata.moi_state is worker_state()
 
 
 @pytest.mark.parametrize("version", ["1.1.0", "1.4.0", "0.21.0", "2.0.0"])
@@ -104,7 +122,9 @@ def test_without_the_host_the_check_says_so() -> None:
 # --- refusals -------------------------------------------------------------------------------------------------
 
 SAFE = {
-    "cuda_graph_config": None,
+    "cuda_graph_config": {"enable_padding": True},
+    "scheduler_config": {"capacity_scheduler_policy": "GUARANTEED_NO_EVICT"},
+    "prefill_cuda_graph_backend": None,
     "torch_compile_config": None,
     "kv_cache_config": {"enable_block_reuse": False},
     "speculative_config": None,
@@ -121,7 +141,9 @@ def test_safe_settings_pass_as_mapping_and_as_object() -> None:
 @pytest.mark.parametrize(
     ("change", "remedy"),
     [
-        ({"cuda_graph_config": {}}, "cuda_graph_config=None"),
+        ({"prefill_cuda_graph_backend": "piecewise"}, "prefill_cuda_graph_backend=None"),
+        ({"scheduler_config": {"capacity_scheduler_policy": "MAX_UTILIZATION"}}, "GUARANTEED_NO_EVICT, or MOI_TENS"),
+        ({"kv_cache_config": {}}, "enable_block_reuse=False"),
         ({"torch_compile_config": {}}, "torch_compile_config=None"),
         ({"kv_cache_config": {"enable_block_reuse": True}}, "enable_block_reuse=False"),
         ({"speculative_config": object()}, "speculative_config=None"),
@@ -134,3 +156,8 @@ def test_safe_settings_pass_as_mapping_and_as_object() -> None:
 def test_settings_that_would_lose_mixtures_are_refused(change: dict[str, Any], remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
         refuse_arguments({**SAFE, **change})
+
+
+def test_preemption_is_allowed_where_mixtures_are_kept() -> None:
+    preempting = {**SAFE, "scheduler_config": {"capacity_scheduler_policy": "MAX_UTILIZATION"}}
+    refuse_arguments(preempting, replay_tokens=4096)
