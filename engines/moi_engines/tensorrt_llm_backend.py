@@ -10,9 +10,9 @@ from moi_engines.registry import EngineSpec, SelfTest
 
 def _problems() -> list[str]:
     # It also says where TensorRT-LLM comes from: no extra of ours can bring it.
-    from moi_tensorrt_llm.contract import check_contract
+    from moi_tensorrt_llm.wrapper_checks import wrapper_problems
 
-    return check_contract()
+    return wrapper_problems()
 
 
 def _decode(model: Path, cases: Cases) -> list[Output]:

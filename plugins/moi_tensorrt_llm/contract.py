@@ -16,7 +16,7 @@ VERSIONS = ((1, 2), (1, 4))  # from the first, up to but without the second
 
 _MODELS = "tensorrt_llm._torch.models"
 _ATTENTION = ("tensorrt_llm._torch.attention_backend", "tensorrt_llm._torch.attention.backends")
-_FORWARD = ("attn_metadata", "input_ids", "position_ids", "inputs_embeds", "return_context_logits")
+FORWARD = ("attn_metadata", "input_ids", "position_ids", "inputs_embeds", "return_context_logits")
 
 # By the values of `attn_backend`: where each may be.
 ATTENTION_BACKENDS = {
@@ -42,9 +42,10 @@ CONTRACT = (
         called=True,
         meaning="replaces a model class by name",
     ),
+    Symbol((f"{_MODELS}.modeling_utils:MODEL_CLASS_MAPPING",), meaning="what workers are sent, or the modules of it"),
     Symbol(
         (f"{_MODELS}.modeling_utils:DecoderModelForCausalLM.forward",),
-        _FORWARD,
+        FORWARD,
         meaning="takes inputs_embeds in the place of input_ids",
     ),
     *(

@@ -50,6 +50,10 @@ class MoILogitsProcessor:
         """Vanish from this list, whose last element it is, once as many requests were seen."""
         self._processors, self._awaited = processors, requests
 
+    def leaves(self, processors: list[Any]) -> bool:
+        """Whether it is to vanish from this very list."""
+        return self._processors is processors
+
 
 def logits_processors(
     config: MoIConfig = MoIConfig(),

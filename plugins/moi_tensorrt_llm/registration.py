@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
+from typing import Any
 
 from moi_tensorrt_llm.contract import ATTENTION_BACKENDS, require_contract
 from moi_tensorrt_llm.metadata import track
@@ -52,7 +53,13 @@ def register(name: str, model: type) -> type:
 
 def _track(places: tuple[str, ...]) -> None:
     """A backend that cannot be imported cannot be chosen either, and the models refuse one that is not tracked."""
+    if (backend := found(places)) is not None:
+        track(backend, worker_state())
+
+
+def found(places: tuple[str, ...]) -> Any:
+    """What is there first; None if nothing can be imported."""
     for place in places:
         with contextlib.suppress(ImportError, AttributeError):
-            return track(pkgutil.resolve_name(place), worker_state())
+            return pkgutil.resolve_name(place)
     return None

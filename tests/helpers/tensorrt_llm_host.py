@@ -9,9 +9,11 @@ after the forward, at every chunk of a prompt but not when it is prefilled again
 from __future__ import annotations
 
 import copy
+import pickle
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,8 +21,15 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
+from moi import MoIConfig
 from moi_engines import SamplingParams
+from moi_engines.parity import Cases
 from moi_engines.sampler import SamplingTensors, sample
+from moi_tensorrt_llm import logits_processors
+from moi_tensorrt_llm.metadata import tracked
+from moi_tensorrt_llm.model import mixed
+from moi_tensorrt_llm.server_settings import ServerSettings
+from moi_tensorrt_llm.state import State
 
 DUMMY = 2**64 - 1
 LENGTH = 160  # tokens that a KV row holds
@@ -278,3 +287,34 @@ class Executor:
         params = SamplingTensors.of([request.sampling], logits.shape[1], logits.device)
         noise = torch.tensor([request.noise[len(request.generated)]], device=logits.device)
         request.generated.append(int(sample(logits, params, noise)))
+
+
+def start_executor(
+    folder: Path,
+    settings: ServerSettings,
+    device: torch.device,
+    capture: Capture,
+    sizes: Sequence[int],
+    rng: random.Random,
+    model: Callable[[type, State], type] = mixed,
+) -> Executor:
+    """One that serves the model of a folder, with the state of a worker process of its own."""
+    state = State(settings)
+    mapping = SimpleNamespace(pp_size=1, enable_attention_dp=False)
+    lm = model(CausalLM, state)(SimpleNamespace(spec_config=None, mapping=mapping, folder=folder, device=device))
+    attention = type("Backend", (Attention,), {"Metadata": tracked(Attention.Metadata, state)})
+    host = Executor(lm, attention, KVCache(lm.decoder.config, max(sizes), device), capture, sizes, rng)
+    host.state = state
+    return host
+
+
+def requests_of(cases: Cases, default: MoIConfig | None = None) -> list[Request]:
+    """As they come through the LLM API; those that are decoded as the server's default bring no processor."""
+    made = []
+    for i, (prompt, sampling, moi) in enumerate(zip(cases.prompts, cases.sampling, cases.moi, strict=True)):
+        processors: list[Any] = []
+        if moi != default:
+            sent = pickle.dumps(logits_processors(moi, sampling.temperature, sampling.seed))
+            processors = pickle.loads(sent)
+        made.append(Request(1000 + i, list(prompt), sampling, processors, cases.noise[i]))
+    return made

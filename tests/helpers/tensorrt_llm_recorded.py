@@ -23,15 +23,19 @@ class SamplingParams:
     max_tokens: int = 32
     temperature: Any = None
     logits_processor: Any = None
+
+    def __init__(self, logits_processor=None):
+        self.logits_processor = logits_processor
+
     apply_batched_logits_processor: bool = False
 
 
-REGISTERED: dict[str, type] = {}
+MODEL_CLASS_MAPPING: dict[str, type] = {}
 
 
 def register_auto_model(name):
     def decorator(cls):
-        REGISTERED[name] = cls
+        MODEL_CLASS_MAPPING[name] = cls
         return cls
 
     return decorator
@@ -164,6 +168,8 @@ def install(monkeypatch: Any) -> dict[str, ModuleType]:
             module.__path__ = []
         for member in members:
             setattr(modules[place], member.__name__, member)
+    modules[f"{MODELS}.modeling_utils"].MODEL_CLASS_MAPPING = MODEL_CLASS_MAPPING
+    modules["tensorrt_llm"].SamplingParams = SamplingParams
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     return modules

@@ -296,7 +296,7 @@ def test_registration_keeps_names_and_architectures(host: dict[str, ModuleType])
     names = registration.register_models()
     assert names == sorted(registration.ARCHITECTURES)
     for name in names:
-        registered = tensorrt_llm_recorded.REGISTERED[name]
+        registered = tensorrt_llm_recorded.MODEL_CLASS_MAPPING[name]
         assert registered.__name__ == name
         assert issubclass(registered, getattr(tensorrt_llm_recorded, name))
 
@@ -313,10 +313,12 @@ class Patch:
 tensorrt_llm_recorded.install(Patch)
 contract.version = lambda name: "1.2.1"
 """
-_LAUNCH = "import {register}; sys.stdout.buffer.write(pickle.dumps(tensorrt_llm_recorded.REGISTERED))"
+_LAUNCH = "import {register}; sys.stdout.buffer.write(pickle.dumps(tensorrt_llm_recorded.MODEL_CLASS_MAPPING))"
 _WORKERS = {
     "by pickle": "found = pickle.load(sys.stdin.buffer)",
-    "by the name of the module": "importlib.import_module({module!r}); found = tensorrt_llm_recorded.REGISTERED",
+    "by the name of the module": (
+        "importlib.import_module({module!r}); found = tensorrt_llm_recorded.MODEL_CLASS_MAPPING"
+    ),
 }
 
 
@@ -339,7 +341,7 @@ def test_the_registration_reaches_a_worker(way: str) -> None:
     assert told.decode().split() == [
         f"moi_tensorrt_llm.registered_models:{name}" for name in registration.ARCHITECTURES
     ]
-    registered = process(f"{receive}; print(*tensorrt_llm_recorded.REGISTERED)", sent)
+    registered = process(f"{receive}; print(*tensorrt_llm_recorded.MODEL_CLASS_MAPPING)", sent)
     assert registered.decode().split() == list(registration.ARCHITECTURES), "and the worker's own registry has them"
 
 

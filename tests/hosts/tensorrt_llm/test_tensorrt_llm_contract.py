@@ -5,6 +5,7 @@ That TensorRT-LLM itself matches them is for `moi doctor` and `moi selftest` on 
 
 from __future__ import annotations
 
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import tensorrt_llm_recorded
 pytest.importorskip("moi_tensorrt_llm")
 from moi_tensorrt_llm import check_contract, contract, refuse_arguments, registration
 from moi_tensorrt_llm.worker import worker_state
+from moi_tensorrt_llm.wrapper_checks import wrapper_problems
 
 # --- contract -------------------------------------------------------------------------------------------------
 
@@ -117,6 +119,58 @@ def test_a_host_that_cannot_be_imported_is_a_problem_and_no_crash(monkeypatch: p
 
 def test_without_the_host_the_check_says_so() -> None:
     assert check_contract() == ["tensorrt_llm is not installed; it comes from NVIDIA's own package index"]
+
+
+# --- the wrappers on the host's classes -----------------------------------------------------------------------
+
+
+def test_the_wrappers_hold_on_the_recorded_classes(host: dict[str, ModuleType]) -> None:
+    assert wrapper_problems() == []
+
+
+def _other_registry(host: dict[str, ModuleType], patch: pytest.MonkeyPatch) -> None:
+    mapping = {"LlamaForCausalLM": int, **tensorrt_llm_recorded.MODEL_CLASS_MAPPING}
+    patch.setattr(host["tensorrt_llm._torch.models.modeling_utils"], "MODEL_CLASS_MAPPING", mapping)
+
+
+def _copied_list(host: dict[str, ModuleType], patch: pytest.MonkeyPatch) -> None:
+    class SamplingParams(tensorrt_llm_recorded.SamplingParams):
+        def __init__(self, logits_processor=None):
+            self.logits_processor = list(logits_processor)
+
+    patch.setattr(sys.modules[__name__], "SamplingParams", SamplingParams, raising=False)
+    SamplingParams.__qualname__ = "SamplingParams"
+    host["tensorrt_llm"].SamplingParams = SamplingParams
+
+
+def _untracked(host: dict[str, ModuleType], patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("moi_tensorrt_llm.registration.track", lambda backend, state: None)
+
+
+def _other_forward(host: dict[str, ModuleType], patch: pytest.MonkeyPatch) -> None:
+    def forward(
+        self, attn_metadata, position_ids=None, input_ids=None, inputs_embeds=None, return_context_logits=False
+    ):
+        raise NotImplementedError
+
+    patch.setattr(tensorrt_llm_recorded.Qwen3ForCausalLM, "forward", forward)
+
+
+@pytest.mark.parametrize(
+    ("drift", "message"),
+    [
+        (_other_registry, "LlamaForCausalLM is registered as <class 'int'>, not as ours"),
+        (_copied_list, "SamplingParams does not keep the list"),
+        (_untracked, "attn_backend=TRTLLM makes .*AttentionMetadata, which is not tracked"),
+        (_other_forward, r"Qwen3ForCausalLM.forward takes \(attn_metadata, position_ids, input_ids"),
+    ],
+)
+def test_a_wrapper_that_does_not_hold_is_told(
+    host: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, drift: Any, message: str
+) -> None:
+    monkeypatch.setattr(tensorrt_llm_recorded, "MODEL_CLASS_MAPPING", {})
+    drift(host, monkeypatch)
+    assert any(re.search(message, problem) for problem in wrapper_problems()), wrapper_problems()
 
 
 # --- refusals -------------------------------------------------------------------------------------------------

@@ -4,12 +4,10 @@ backend is. The host is a stand-in around real models (`tensorrt_llm_host`).
 
 from __future__ import annotations
 
-import pickle
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,13 +20,11 @@ from moi_engines import SamplingParams
 from moi_engines.parity import Cases, Output, judge
 from moi_engines.parity_reference import Reference
 from moi_tensorrt_llm import logits_processors
-from moi_tensorrt_llm.metadata import tracked
 from moi_tensorrt_llm.model import mixed
 from moi_tensorrt_llm.server_settings import ServerSettings
 from moi_tensorrt_llm.state import State
-from tensorrt_llm_host import Attention, CausalLM, Executor, KVCache, Request
+from tensorrt_llm_host import Executor, Request, requests_of, start_executor
 
-MAPPING = SimpleNamespace(pp_size=1, enable_attention_dp=False)
 SIZES = (1, 2, 4, 8)
 
 
@@ -53,31 +49,12 @@ def executor(
     """executor("qwen3", settings) -> one that serves a tiny model, of a worker process of its own."""
 
     def start(architecture: str, settings: ServerSettings, name: str = "", model: Any = mixed) -> Executor:
-        state = State(settings)
-        monkeypatch.setattr("moi_tensorrt_llm.processor.worker_state", lambda: state)
-        config = SimpleNamespace(
-            spec_config=None, mapping=MAPPING, folder=random_model(architecture), device=torch.device("cpu")
-        )
-        lm = model(CausalLM, state)(config)
-        cache = KVCache(lm.decoder.config, max(SIZES), config.device)
-        attention = type("Backend", (Attention,), {"Metadata": tracked(Attention.Metadata, state)})
-        host = Executor(lm, attention, cache, traced, SIZES, random.Random(f"{base_seed}/{architecture}/{name}"))
-        host.state = state
+        rng = random.Random(f"{base_seed}/{architecture}/{name}")
+        host = start_executor(random_model(architecture), settings, torch.device("cpu"), traced, SIZES, rng, model)
+        monkeypatch.setattr("moi_tensorrt_llm.processor.worker_state", lambda: host.state)
         return host
 
     return start
-
-
-def requests_of(cases: Cases, default: MoIConfig | None = None) -> list[Request]:
-    """As they come through the LLM API; those that are decoded as the server's default bring no processor."""
-    made = []
-    for i, (prompt, sampling, moi) in enumerate(zip(cases.prompts, cases.sampling, cases.moi, strict=True)):
-        processors: Sequence[Any] = ()
-        if moi != default:
-            sent = pickle.dumps(logits_processors(moi, sampling.temperature, sampling.seed))
-            processors = pickle.loads(sent)
-        made.append(Request(1000 + i, list(prompt), sampling, processors, cases.noise[i]))
-    return made
 
 
 def judged(host: Executor, cases: Cases, served: Sequence[Request], model: Path) -> None:
