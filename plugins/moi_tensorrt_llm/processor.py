@@ -17,7 +17,8 @@ class MoILogitsProcessor:
     """`SamplingParams(logits_processor=logits_processors(MoIConfig(), temperature=0.8))`
 
     temperature  of the request's sampling; needed by prior="sampling" alone, TensorRT-LLM does not pass it
-    seed         of the random numbers of a policy that draws, an integer in [0, 2^63)
+    seed         of the random numbers of a policy that draws, an integer in [0, 2^63); later requests with this very
+                 processor, children of one with n > 1, take those that follow
 
     Pickled into the worker with its request, where its first call gives the request a slot. Later calls do nothing, but
     TensorRT-LLM makes a list of the text for each: `logits_processors` makes a list that they vanish from.
@@ -40,8 +41,8 @@ class MoILogitsProcessor:
             return
         if logits.numel() != logits.shape[-1]:
             raise ValueError(f"request {req_id} has {logits.numel() // logits.shape[-1]} beams; MoI needs beam width 1")
-        row, position = logits.reshape(1, -1), len(token_ids[0])
-        worker_state().register(req_id, self.config, self.temperature, self.seed, row, position)
+        seed, row = (self.seed + len(self._registered)) % 2**63, logits.reshape(1, -1)
+        worker_state().register(req_id, self.config, self.temperature, seed, row, len(token_ids[0]))
         self._registered.add(req_id)
         if self._processors is not None and len(self._registered) == self._awaited:
             self._processors.remove(self)

@@ -22,10 +22,11 @@ class SamplingParams:
     end_id: Any
     max_tokens: int = 32
     temperature: Any = None
+    n: int = 1
     logits_processor: Any = None
 
-    def __init__(self, logits_processor=None):
-        self.logits_processor = logits_processor
+    def __init__(self, logits_processor=None, temperature=None, n=1):
+        self.logits_processor, self.temperature, self.n = logits_processor, temperature, n
 
     apply_batched_logits_processor: bool = False
 
@@ -139,6 +140,19 @@ class SchedulerConfig:
     capacity_scheduler_policy: Any = "GUARANTEED_NO_EVICT"
 
 
+class DefaultInputProcessor:
+    def __call__(self, inputs, sampling_params):
+        raise NotImplementedError
+
+
+class _InputProcessors:
+    def __init__(self):
+        self._input_processors_cls_by_model_type = {}
+
+
+INPUT_PROCESSOR_REGISTRY = _InputProcessors()
+
+
 class KvCacheConfig:
     enable_block_reuse: bool = True
 
@@ -153,6 +167,7 @@ PLACES: dict[str, list[Any]] = {
     "tensorrt_llm._torch.attention_backend.trtllm": [TrtllmAttention],
     "tensorrt_llm._torch.attention_backend.flashinfer": [FlashInferAttention],
     "tensorrt_llm._torch.attention_backend.vanilla": [VanillaAttention],
+    "tensorrt_llm.inputs.registry": [DefaultInputProcessor],
     "tensorrt_llm.llmapi.llm_args": [TorchLlmArgs, SchedulerConfig, KvCacheConfig],
 }
 
@@ -170,6 +185,7 @@ def install(monkeypatch: Any) -> dict[str, ModuleType]:
             setattr(modules[place], member.__name__, member)
     modules[f"{MODELS}.modeling_utils"].MODEL_CLASS_MAPPING = MODEL_CLASS_MAPPING
     modules["tensorrt_llm"].SamplingParams = SamplingParams
+    modules["tensorrt_llm.inputs.registry"].INPUT_PROCESSOR_REGISTRY = INPUT_PROCESSOR_REGISTRY
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     return modules

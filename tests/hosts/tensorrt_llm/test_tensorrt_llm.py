@@ -261,12 +261,13 @@ def test_processors_leave_their_list_and_others_stay(worker: Worker) -> None:
         seen.append(call[0])
 
     logits, seen = torch.zeros(1, 1, V), list[int]()
-    processors = logits_processors(MoIConfig(top_k=5), before=[other], n=2)
+    processors = logits_processors(MoIConfig("gumbel", top_k=5), seed=2**63 - 1, before=[other], n=2)
     for request in (11, 11, 12, 12):
         for processor in processors:
             processor(request, logits, [[1, 2]], None, None)
     assert processors == [other]
     assert seen == [11, 11, 12, 12], "the others miss no call"
+    assert worker.state.device.slots.tables.seed[:3].tolist() == [0, 2**63 - 1, 0], "children draw numbers of their own"
     alone = MoILogitsProcessor(MoIConfig(top_k=5))
     alone(21, logits, [[1, 2]], None, None)
     alone(21, torch.full_like(logits, torch.nan), [[1, 2, 3]], None, None)  # not looked at
