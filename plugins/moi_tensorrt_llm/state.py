@@ -84,7 +84,7 @@ class State:
         A steady batch of generations costs one comparison; a changed one is sent to the device in one copy.
         RuntimeError for a request whose mixtures are lost.
         """
-        requests, contexts = list(metadata.request_ids), metadata.num_contexts
+        requests, contexts = list(metadata.request_ids or ()), metadata.num_contexts
         if self._known and not contexts and requests == self._batch:
             return
         self._batch, self._known, self.preempted = requests, not contexts, False
@@ -92,7 +92,8 @@ class State:
         self.mixing = any(slot != PLAIN for slot, _ in rows)
         if self.mixing:
             refuse_step(metadata)
-        self.device.rows[:, : len(rows)].copy_(self._upload(np.array(rows, np.int64).T), non_blocking=True)
+        sent = self._upload(np.array(rows, np.int64).reshape(-1, 2).T)
+        self.device.rows[:, : len(rows)].copy_(sent, non_blocking=True)
         self.copies += 1
 
     def _row(self, request: int, index: int, contexts: int, metadata: Any) -> tuple[int, int]:

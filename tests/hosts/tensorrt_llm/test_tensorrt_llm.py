@@ -232,6 +232,8 @@ def test_the_hosts_own_requests_are_plain() -> None:
     worker.metadata.step([0, ROWS - 1, 2**64 - 1, ROWS], (1, 1, 1, 1))
     assert worker.state.device.rows[:, :4].tolist() == [[0, 0, 0, 1], [NEVER] * 4]
     worker.metadata.step([0, ROWS - 1, 2**64 - 1], (1, 1, 1))  # as a host does that warms up twice
+    worker.metadata.request_ids = None  # as where there is no KV cache
+    worker.metadata.prepare()
     assert not worker.state.mixing
     with pytest.raises(RuntimeError, match="request 3 has the id of one of TensorRT-LLM's own"):
         worker.state.register(3, MoIConfig(top_k=5), 1.0, 0, torch.zeros(1, V), 1)
