@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from moi.policies import BOUNDS, policy_named
+from moi.policies import BOUNDS, Parameter, policy_named
 from moi.rows import parameter_count
 from moi_onnx.manifest import Manifest
 
@@ -40,13 +40,24 @@ RULES = {
 }
 
 
+Number = float | Literal["inf", "-inf"]  # JSON has no infinity
+
+
 @dataclass(frozen=True)
 class ColumnSpec:
-    """A parameter: its column in the input `parameters`, and its value where nobody says another."""
+    """A parameter: its column in the input `parameters`, its value where nobody says another, and what it may be.
+
+    low, high  bounds, both allowed unless `above`, which leaves `low` out
+    integer    whether only whole numbers are allowed
+    """
 
     name: str
     column: int
-    default: float | Literal["inf"]
+    default: Number
+    low: Number
+    high: Number
+    above: bool
+    integer: bool
 
 
 @dataclass(frozen=True)
@@ -77,17 +88,23 @@ def policy_specs(manifest: Manifest) -> tuple[PolicySpec, ...]:
 
 def _policy_spec(name: str, code: int, parameters: list[str], width: int) -> PolicySpec:
     policy = policy_named(name)
-    defaults = {each.name: each.default for each in policy.parameters}
-    if set(defaults) != set(parameters):
+    declared = {each.name: each for each in policy.parameters}
+    if set(declared) != set(parameters):
         raise ValueError(
             f"policy={name!r} of the export has the parameters {', '.join(parameters) or 'none'}; "
-            f"here it has {', '.join(defaults) or 'none'}"
+            f"here it has {', '.join(declared) or 'none'}"
         )
-    own = [ColumnSpec(key, column, _plain(defaults[key])) for column, key in enumerate(parameters)]
-    first = width - len(BOUNDS)
-    bounds = [ColumnSpec(each.name, first + i, _plain(each.default)) for i, each in enumerate(BOUNDS)]
+    own = [_column(declared[key], column) for column, key in enumerate(parameters)]
+    bounds = [_column(each, width - len(BOUNDS) + i) for i, each in enumerate(BOUNDS)]
     return PolicySpec(name, code, policy.draws, policy.exclusive, (*own, *bounds))
 
 
-def _plain(value: float) -> float | Literal["inf"]:
-    return "inf" if value == math.inf else float(value)
+def _column(each: Parameter, column: int) -> ColumnSpec:
+    default, low, high = (_plain(value) for value in (each.default, each.low, each.high))
+    return ColumnSpec(each.name, column, default, low, high, each.above, each.integer)
+
+
+def _plain(value: float) -> Number:
+    if math.isfinite(value):
+        return float(value)
+    return "inf" if value > 0 else "-inf"
