@@ -23,7 +23,9 @@ def check_engine(engine: Path, folder: Path, sidecar: Sidecar, chosen: Runtime, 
     if file_hash(engine) != sidecar.engine:
         raise ValueError(f"{engine.name} is not the file its sidecar describes (cut short or replaced); {again}")
     if read_manifest(folder)[1] != sidecar.model:
-        raise ValueError(f"{engine.name} was not compiled from the export in {folder}: moi_config.json differs; {again}")
+        raise ValueError(
+            f"{engine.name} was not compiled from the export in {folder}: moi_config.json differs; {again}"
+        )
     if source_hash(folder) != sidecar.source:
         raise ValueError(f"{engine.name} was not compiled from the model.onnx in {folder}; {again}")
 

@@ -63,9 +63,7 @@ def network_tensors(network: Any, ranges: dict[str, dict[str, Range]]) -> tuple[
     ]
     # The parser names no sizes of outputs. A static step leaves the rows open and nothing else.
     outputs = [
-        TensorSpec(
-            tensor.name, "output", _dtype(tensor.name, tensor.dtype), _shape(tensor, ["batch"]), {}
-        )
+        TensorSpec(tensor.name, "output", _dtype(tensor.name, tensor.dtype), _shape(tensor, ["batch"]), {})
         for tensor in made
     ]
     return (*inputs, *outputs)

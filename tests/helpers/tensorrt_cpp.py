@@ -57,7 +57,9 @@ class Peer:
     refuses   whether it says that the file is no engine
     """
 
-    def __init__(self, session: Any, sidecar: Mapping[str, Any], logits: str = "float32", refuses: bool = False) -> None:
+    def __init__(
+        self, session: Any, sidecar: Mapping[str, Any], logits: str = "float32", refuses: bool = False
+    ) -> None:
         self.session, self.logits, self.refuses = session, logits, refuses
         self.profiles = {tensor["name"]: tensor["profiles"] for tensor in sidecar["tensors"]}
         self.numbers: Mapping[str, int] = sidecar["profiles"]
