@@ -31,7 +31,7 @@ def check_engine(engine: Path, folder: Path, sidecar: Sidecar, chosen: Runtime, 
 
 
 def check_tensors(file: Path, engine: Any, sidecar: Sidecar, chosen: Runtime) -> None:
-    """ValueError if the engine that was loaded has other tensors, memory in common or profiles than its sidecar says."""
+    """ValueError if a loaded engine has other tensors, shared memory or profiles than its sidecar says."""
     if differences := engine_differences(engine, sidecar.tensors, sidecar.aliases, sidecar.profiles):
         raise ValueError(
             f"{file.name} is not what its sidecar describes ({'; '.join(differences[:3])}); compile it again: "
