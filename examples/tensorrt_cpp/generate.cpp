@@ -186,6 +186,18 @@ class Logger : public nvinfer1::ILogger {
     }
 };
 
+class Stream {
+public:
+    Stream() { check(cudaStreamCreate(&stream_)); }
+    ~Stream() { cudaStreamDestroy(stream_); }
+    Stream(Stream const&) = delete;
+    Stream& operator=(Stream const&) = delete;
+    operator cudaStream_t() const { return stream_; }
+
+private:
+    cudaStream_t stream_ = nullptr;
+};
+
 class Engine {
 public:
     Engine(std::string const& path, Json description) : sidecar(std::move(description)) {
@@ -194,7 +206,6 @@ public:
         require(runtime_ != nullptr, "TensorRT gives no runtime");
         engine_.reset(runtime_->deserializeCudaEngine(bytes.data(), bytes.size()));
         require(engine_ != nullptr, path + " cannot be loaded; this TensorRT or this GPU may be another");
-        check(cudaStreamCreate(&stream_));
         for (Json const& told : sidecar.at("tensors").items) {
             Tensor& tensor = tensors[told.at("name").text];
             tensor.input = told.at("direction").text == "input";
@@ -213,10 +224,8 @@ public:
     }
 
     ~Engine() {
-        if (stream_ != nullptr) cudaStreamSynchronize(stream_);
+        cudaStreamSynchronize(stream_);
         for (void* memory : owned_) cudaFree(memory);
-        contexts_.clear();
-        if (stream_ != nullptr) cudaStreamDestroy(stream_);
     }
     Engine(Engine const&) = delete;
     Engine& operator=(Engine const&) = delete;
@@ -327,8 +336,8 @@ private:
     Logger logger_;
     std::unique_ptr<nvinfer1::IRuntime> runtime_;  // outlives the engine, which outlives its contexts
     std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+    Stream stream_;
     std::map<std::string, std::unique_ptr<nvinfer1::IExecutionContext>> contexts_;
-    cudaStream_t stream_ = nullptr;
     std::vector<void*> owned_;
 };
 
