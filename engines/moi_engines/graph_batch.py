@@ -14,6 +14,7 @@ from torch import Tensor
 from moi import Mixture
 from moi.policies.declaration import uniform_count
 from moi_engines.graph_cache import DTYPES, Tensors, make_cache
+from moi_onnx.loop import FED_BACK, HOST_READS
 from moi_onnx.manifest import Manifest
 
 Run = Callable[[], None]
@@ -81,9 +82,9 @@ class GraphBatch:
             self._decode = None if self._cache.grows else run
             run()
             self._cache.advance(prefill=False)
-        for name, fed_back in self._mixture.items():
-            fed_back.copy_(self._out[f"next_{name}"])
-        return Output(*(self._out[name].tolist() for name in Output._fields))
+        for made, name in FED_BACK.items():
+            self._mixture[name].copy_(self._out[made])
+        return Output(**{name: self._out[name].tolist() for name in HOST_READS})
 
     def logits(self, row: int) -> Tensor:
         """Logits float32 [1,V] that the last step's token of `row` was drawn from."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from moi_compile.loading import check_chip, check_engine, deserialize
-from moi_compile.network import DECODE, PREFILL
+from moi_compile.loading import check_chip, check_engine, check_tensors, deserialize
 from moi_compile.runtimes import quiet_logger, runtime
 from moi_compile.sidecar import Sidecar, read_sidecar
 from moi_engines.graph_batch import Run
 from moi_engines.graph_cache import Tensors
+from moi_onnx.loop import DECODE, PREFILL
 
 
 class EngineStep:
@@ -36,8 +36,9 @@ class EngineStep:
         self.device, self._graphs = torch.device("cuda"), cuda_graphs
         self._logger = quiet_logger(trt)
         self._runtime, self._engine = deserialize(trt, engine, self._logger)
+        check_tensors(engine, self._engine, self.sidecar, chosen)
         self._stream = torch.cuda.current_stream()
-        self._contexts = {True: self._context(PREFILL), False: self._context(DECODE)}
+        self._contexts = {prefill: self._context(PREFILL if prefill else DECODE) for prefill in (True, False)}
 
     def bind(self, inputs: Tensors, outputs: Tensors, prefill: bool) -> Run:
         """See `Runner`. Batches share the execution contexts, so each run tells its addresses anew."""
@@ -56,9 +57,9 @@ class EngineStep:
         if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
             raise RuntimeError(f"TensorRT could not run the step: {self._logger.last or 'no reason given'}")
 
-    def _context(self, profile: int) -> Any:
-        context = self._engine.create_execution_context()
-        if context is None or not context.set_optimization_profile_async(profile, self._stream.cuda_stream):
+    def _context(self, profile: str) -> Any:
+        context, number = self._engine.create_execution_context(), self.sidecar.profiles[profile]
+        if context is None or not context.set_optimization_profile_async(number, self._stream.cuda_stream):
             raise RuntimeError(f"TensorRT gives no execution context: {self._logger.last or 'no reason given'}")
         self._stream.synchronize()
         return context

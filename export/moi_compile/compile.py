@@ -14,12 +14,16 @@ from moi_compile.network import (
     allow_decomposition,
     check_folder,
     create_network,
+    input_ranges,
     layer_types,
     parse,
     profile_of,
 )
+from moi_compile.rules import policy_specs
 from moi_compile.runtimes import Runtime, check_capabilities, quiet_logger, runtime
 from moi_compile.sidecar import Sidecar, check_out, source_hash, write_engine
+from moi_compile.tensors import network_aliases, network_tensors
+from moi_onnx.manifest import read_manifest
 
 # TensorRT takes any bytes for a timing cache, so ours begin with a mark: no other file is read or written over.
 _TIMING_MARK = b"moi timing cache 1\n"
@@ -53,6 +57,7 @@ def compile_engine(folder: Path, out: Path, options: CompileOptions, report: Rep
     chosen = runtime(options.runtime)
     check_capabilities(chosen, options.capabilities)
     graph = check_folder(folder)
+    manifest = read_manifest(folder)[1]
     check_out(out)
     if options.timing_cache is not None:
         check_file(options.timing_cache, _is_timing_cache, _TIMING_CACHE, "--timing-cache")
@@ -64,7 +69,10 @@ def compile_engine(folder: Path, out: Path, options: CompileOptions, report: Rep
     allow_decomposition(trt, network)
     profile = profile_of(network, options.max_batch, options.max_prompt)
     config = _config(trt, builder, options, report)
-    add_profiles(builder, config, network, profile)
+    ranges = input_ranges(network, profile)
+    add_profiles(builder, config, ranges)
+    # Whatever keeps the loop from being described is said before minutes go into compiling.
+    tensors, policies = network_tensors(network, ranges), policy_specs(manifest)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise RuntimeError(
@@ -81,6 +89,10 @@ def compile_engine(folder: Path, out: Path, options: CompileOptions, report: Rep
         plugin=plugin,
         source=source_hash(folder),
         engine=hashlib.sha256(data).hexdigest(),
+        tensors=tensors,
+        aliases=network_aliases(trt, network),
+        model=manifest,
+        policies=policies,
     )
     write_engine(out, data, sidecar)
     return sidecar

@@ -7,6 +7,8 @@ from typing import Any
 
 from moi_compile.runtimes import Runtime
 from moi_compile.sidecar import Sidecar, file_hash, source_hash
+from moi_compile.tensors import engine_differences
+from moi_onnx.manifest import read_manifest
 
 
 def check_engine(engine: Path, folder: Path, sidecar: Sidecar, chosen: Runtime, installed: str) -> None:
@@ -20,8 +22,21 @@ def check_engine(engine: Path, folder: Path, sidecar: Sidecar, chosen: Runtime, 
         )
     if file_hash(engine) != sidecar.engine:
         raise ValueError(f"{engine.name} is not the file its sidecar describes (cut short or replaced); {again}")
+    if read_manifest(folder)[1] != sidecar.model:
+        raise ValueError(
+            f"{engine.name} was not compiled from the export in {folder}: moi_config.json differs; {again}"
+        )
     if source_hash(folder) != sidecar.source:
         raise ValueError(f"{engine.name} was not compiled from the model.onnx in {folder}; {again}")
+
+
+def check_tensors(file: Path, engine: Any, sidecar: Sidecar, chosen: Runtime) -> None:
+    """ValueError if a loaded engine has other tensors, shared memory or profiles than its sidecar says."""
+    if differences := engine_differences(engine, sidecar.tensors, sidecar.aliases, sidecar.profiles):
+        raise ValueError(
+            f"{file.name} is not what its sidecar describes ({'; '.join(differences[:3])}); compile it again: "
+            f"moi compile DIR --runtime {chosen.name}"
+        )
 
 
 def check_chip(sidecar: Sidecar, chosen: Runtime, capability: str) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from moi_compile.runtimes import Runtime
-from moi_compile.sidecar import Profile
+from moi_compile.sidecar import PROFILES, Profile
+from moi_compile.tensors import Range
+from moi_onnx.loop import PREFILL
 from moi_tensorrt.plugin import PLUGIN_ID, register
-
-# Profile numbers, in the order they are added: a prompt has one slot a position, a step one position a row.
-PREFILL, DECODE = 0, 1
 
 
 def check_folder(folder: Path) -> Path:
@@ -80,16 +79,28 @@ def profile_of(network: Any, max_batch: int, max_prompt: int | None) -> Profile:
     return Profile(max_batch, longest, max_length, slots)
 
 
-def add_profiles(builder: Any, config: Any, network: Any, profile: Profile) -> None:
-    """One profile for prompts and one for steps, in that order."""
-    for prompt in (True, False):
-        length = (1, min(128, profile.max_prompt), profile.max_prompt) if prompt else (1, 1, 1)
-        slots = (1, 1, 1) if prompt else (1, profile.slots, profile.slots)
-        batch = (1, profile.max_batch, profile.max_batch)
-        ranges = builder.create_optimization_profile()
-        for index in range(network.num_inputs):
-            tensor = network.get_input(index)
-            open_sizes = iter((batch, length, slots))
-            sizes = [next(open_sizes) if size == -1 else (size,) * 3 for size in tensor.shape]
-            ranges.set_shape(tensor.name, *(tuple(size[i] for size in sizes) for i in range(3)))
-        config.add_optimization_profile(ranges)
+def input_ranges(network: Any, profile: Profile) -> dict[str, dict[str, Range]]:
+    """By profile and input, what shapes each takes: a prompt has one slot a position, a step one position a row."""
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    return {
+        name: {tensor.name: _range(tuple(tensor.shape), profile, name == PREFILL) for tensor in inputs}
+        for name in PROFILES
+    }
+
+
+def _range(shape: tuple[int, ...], profile: Profile, prompt: bool) -> Range:
+    length = (1, min(128, profile.max_prompt), profile.max_prompt) if prompt else (1, 1, 1)
+    slots = (1, 1, 1) if prompt else (1, profile.slots, profile.slots)
+    batch = (1, profile.max_batch, profile.max_batch)
+    open_sizes = iter((batch, length, slots))
+    sizes = [next(open_sizes) if size == -1 else (size,) * 3 for size in shape]
+    return Range(*(tuple(size[i] for size in sizes) for i in range(3)))
+
+
+def add_profiles(builder: Any, config: Any, ranges: dict[str, dict[str, Range]]) -> None:
+    """One profile each, in the order of their numbers."""
+    for name in sorted(PROFILES, key=PROFILES.__getitem__):
+        profile = builder.create_optimization_profile()
+        for tensor, own in ranges[name].items():
+            profile.set_shape(tensor, own.min, own.opt, own.max)
+        config.add_optimization_profile(profile)

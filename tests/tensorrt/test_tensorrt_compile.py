@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,16 +21,43 @@ from tensorrt_exports import MAX_LENGTH, export_once
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("moi_tensorrt")
+from moi import MoIConfig
+from moi.policies import policy_named
+from moi.rows import encode, policy_layout
 from moi_compile import command
 from moi_compile.compile import CompileOptions, compile_engine
 from moi_compile.network import profile_of
-from moi_compile.sidecar import file_hash, source_hash
+from moi_compile.rules import policy_specs
+from moi_compile.sidecar import file_hash, read_sidecar, source_hash
+from moi_onnx.manifest import Manifest, read_manifest
 from moi_tensorrt.plan import INPUTS, OUTPUTS
 from moi_tensorrt.plugin import PLUGIN_ID
 
 pytestmark = pytest.mark.slow
 
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx not installed")
+_MANIFEST = Manifest(
+    "static",
+    "float32",
+    "keep",
+    None,
+    True,
+    20,
+    "support",
+    "raw",
+    {"token": []},
+    16,
+    258,
+    96,
+    96,
+    [1],
+    2,
+    2,
+    8,
+    {},
+    [],
+    {},
+)
 
 
 def _compile(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -79,6 +107,97 @@ def test_engines_for_two_chips_hold_cache_updates_and_attention(export: Path, tm
     assert "batch <= 4, prompt <= 32, positions 96" in again.stdout
 
 
+# What TensorRT-RTX itself says of the network and of the profiles it was given. An engine cannot be asked: loading one
+# takes NVIDIA's driver.
+_ASK = """
+import json, sys
+from pathlib import Path
+import tensorrt_rtx as trt
+from moi_compile import compile as c
+names = {trt.DataType.FLOAT: "float32", trt.DataType.INT32: "int32", trt.DataType.INT64: "int64"}
+names[trt.DataType.BOOL] = "bool"
+profiles, seen = [], {}
+def network_tensors(network, ranges):
+    for count, get in ((network.num_inputs, network.get_input), (network.num_outputs, network.get_output)):
+        for tensor in map(get, range(count)):
+            seen[tensor.name] = [tensor.is_network_input, names[tensor.dtype], list(tensor.shape)]
+    return told(network, ranges)
+def add_profiles(builder, config, ranges):
+    class Config:
+        def add_optimization_profile(self, profile):
+            inputs = [name for name in ranges["prefill"]]
+            profiles.append({name: [list(shape) for shape in profile.get_shape(name)] for name in inputs})
+            return config.add_optimization_profile(profile)
+    added(builder, Config(), ranges)
+told, c.network_tensors = c.network_tensors, network_tensors
+added, c.add_profiles = c.add_profiles, add_profiles
+options = c.CompileOptions("tensorrt-rtx", ("8.9",), 3, 30)
+c.compile_engine(Path(sys.argv[1]), Path(sys.argv[2]), options)
+print(json.dumps([seen, profiles]))
+"""
+
+
+@needs_rtx
+def test_the_sidecar_describes_what_tensorrt_and_onnx_runtime_see(export: Path, tmp_path: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    command = [sys.executable, "-c", _ASK, str(export), str(tmp_path / "m.engine")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    seen, profiles = json.loads(result.stdout)
+    sidecar = read_sidecar(tmp_path / "m.engine")
+    fixed = {each.name: [-1 if isinstance(size, str) else size for size in each.shape] for each in sidecar.tensors}
+    assert {t.name: [t.direction == "input", t.dtype, fixed[t.name]] for t in sidecar.tensors} == seen
+    assert [
+        {t.name: [list(shape) for shape in astuple(t.profiles[name])] for t in sidecar.tensors if t.profiles}
+        for name in sorted(sidecar.profiles, key=sidecar.profiles.__getitem__)
+    ] == profiles
+    session = ort.InferenceSession(str(export / "model.onnx"))
+    types = {"float32": "tensor(float)", "int32": "tensor(int32)", "int64": "tensor(int64)", "bool": "tensor(bool)"}
+    for direction, values in (("input", session.get_inputs()), ("output", session.get_outputs())):
+        told = {t.name: (types[t.dtype], list(t.shape)) for t in sidecar.tensors if t.direction == direction}
+        assert told == {value.name: (value.type, value.shape) for value in values}
+    layers = [f"{layer}.{kind}" for layer in range(_layers(export)) for kind in ("key", "value")]
+    assert sidecar.aliases == {f"present.{name}": f"past_key_values.{name}" for name in layers}
+    assert sidecar.model == read_manifest(export)[1]
+    inputs, outputs = ({t.name for t in sidecar.tensors if t.direction == each} for each in ("input", "output"))
+    assert sidecar.feeds.keys() | sidecar.aliases.keys() | set(sidecar.host_reads) | {"logits"} == outputs
+    assert {*sidecar.feeds.values(), *sidecar.aliases.values()} < inputs
+
+
+@needs_rtx
+def test_an_engine_with_an_earlier_sidecar_is_replaced(export: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.engine"
+    flags = ("--out", str(out), "--runtime", "tensorrt-rtx", "--compute-capability", "8.9", "--max-batch", "1")
+    assert _compile(str(export), *flags).returncode == 0
+    now = json.loads(Path(f"{out}.json").read_text())
+    keys = ("runtime", "version", "capabilities", "profile", "layers", "plugin", "source", "engine")
+    Path(f"{out}.json").write_text(json.dumps({"format": 1, **{key: now[key] for key in keys}}))
+    with pytest.raises(ValueError, match="its format is not 2; compile the engine again"):
+        read_sidecar(out)
+    again = _compile(str(export), *flags)
+    assert again.returncode == 0, again.stderr
+    assert read_sidecar(out).model == read_manifest(export)[1]
+
+
+def test_policies_have_the_codes_and_columns_of_the_graph() -> None:
+    """As the engines encode the same settings."""
+    layout = {name: list(names) for name, names in policy_layout().items()}
+    manifest = replace(_MANIFEST, policies=layout)
+    for spec in policy_specs(manifest):
+        policy = policy_named(spec.name)
+        values = {each.name: float(each.default) for each in spec.parameters}
+        codes, rows = encode([MoIConfig(spec.name, parameters=values)], layout)
+        assert codes == [spec.code]
+        assert rows[0] == [
+            next((float(each.default) for each in spec.parameters if each.column == column), 0.0)
+            for column in range(len(rows[0]))
+        ]
+        assert (spec.draws, spec.weights_need_token) == (policy.draws, "other" in policy.arguments)
+    assert [spec.name for spec in policy_specs(replace(manifest, mixing=False))] == ["token"]
+    with pytest.raises(ValueError, match="policy='moi' of the export has the parameters gamma; here it has beta"):
+        policy_specs(replace(manifest, policies={"token": [], "moi": ["gamma"]}))
+
+
 @needs_rtx
 def test_progress_reaches_the_end_and_bad_graphs_are_explained(export: Path, tmp_path: Path) -> None:
     code = f"""
@@ -94,7 +213,8 @@ assert seen and all(done == total for done, total in seen.values()), seen
 folder = Path({str(tmp_path)!r}) / "broken"
 folder.mkdir()
 (folder / "model.onnx").write_bytes(b"no graph")
-(folder / "moi_config.json").write_text("{{}}")
+config = json.loads((Path({str(export)!r}) / "moi_config.json").read_text())
+(folder / "moi_config.json").write_text(json.dumps({{**config, "files": {{"model.onnx": 8}}}}))
 try:
     compile_engine(folder, folder / "a.engine", options)
 except ValueError as error:
@@ -176,8 +296,8 @@ def test_a_growing_cache_is_refused() -> None:
 
 
 def test_missing_libraries_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("model.onnx", "moi_config.json"):
-        (tmp_path / name).write_text("{}")
+    (tmp_path / "model.onnx").write_bytes(b"")
+    _MANIFEST.write(tmp_path)
     monkeypatch.setattr("moi_compile.runtimes.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"tensorrt is not installed; pip install 'mixture-of-inputs\[tensorrt\]'"):
         compile_engine(tmp_path, tmp_path / "x", CompileOptions())

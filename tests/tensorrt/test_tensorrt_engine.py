@@ -22,14 +22,16 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 from moi import MoIConfig
 from moi_compile import loading
-from moi_compile.network import DECODE, PREFILL
+from moi_compile.rules import policy_specs
 from moi_compile.runtimes import RUNTIMES
-from moi_compile.sidecar import Profile, Sidecar, read_sidecar, sidecar_path, source_hash, write_engine
+from moi_compile.sidecar import PROFILES, Profile, Sidecar, read_sidecar, sidecar_path, source_hash, write_engine
+from moi_compile.tensors import DTYPES, Range, TensorSpec
 from moi_engines import load_engine
 from moi_engines.parity import Cases, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.protocol import SamplingParams
 from moi_engines.tensorrt_engine import TensorRTEngine, TensorRTRTXEngine
+from moi_onnx.manifest import read_manifest
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +96,20 @@ def test_the_export_limits_are_the_engines(folders: tuple[Path, Path]) -> None:
 # --- engine files ---------------------------------------------------------------------------------------------
 
 
+TENSORS = (
+    TensorSpec("noise", "input", "float32", ("batch",), {name: Range((1,), (8,), (8,)) for name in PROFILES}),
+    TensorSpec(
+        "past_key_values.0.key",
+        "input",
+        "float32",
+        ("batch", 2, 96, 8),
+        {name: Range((1, 2, 96, 8), (8, 2, 96, 8), (8, 2, 96, 8)) for name in PROFILES},
+    ),
+    TensorSpec("present.0.key", "output", "float32", ("batch", 2, 96, 8), {}),
+    TensorSpec("token", "output", "int64", ("batch",), {}),
+)
+
+
 @pytest.fixture
 def compiled(folders: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path, Sidecar]:
     """A made-up engine file with a sidecar that fits it."""
@@ -107,6 +123,10 @@ def compiled(folders: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path, Si
         None,
         source_hash(folders[1]),
         hashlib.sha256(data).hexdigest(),
+        TENSORS,
+        {"present.0.key": "past_key_values.0.key"},
+        read_manifest(folders[1])[1],
+        policy_specs(read_manifest(folders[1])[1]),
     )
     write_engine(engine, data, sidecar)
     return engine, folders[1], sidecar
@@ -129,6 +149,7 @@ def test_a_sidecar_survives_the_disk(compiled: tuple[Path, Path, Sidecar]) -> No
         ({"version": "1.5.0"}, r"compiled with tensorrt-rtx 1\.5\.0, here is 1\.7\.1\.116"),
         ({"engine": "0"}, "is not the file its sidecar describes"),
         ({"source": "0"}, "was not compiled from the model.onnx in"),
+        ({"model": None}, r"was not compiled from the export in .*: moi_config\.json differs"),
     ],
 )
 def test_an_engine_that_does_not_fit_is_named(
@@ -139,6 +160,56 @@ def test_an_engine_that_does_not_fit_is_named(
         loading.check_engine(engine, folder, dataclasses.replace(sidecar, **change), RTX, "1.7.1.116")
 
 
+class _Loaded:
+    """An engine by the names of TensorRT's bindings, which says what the description does."""
+
+    num_optimization_profiles = 2
+
+    def __init__(self, tensors: tuple[TensorSpec, ...], aliases: dict[str, str]) -> None:
+        self.tensors, self.aliases = {tensor.name: tensor for tensor in tensors}, aliases
+        self.num_io_tensors = len(tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self.tensors)[index]
+
+    def get_tensor_mode(self, name: str) -> Any:
+        return SimpleNamespace(name=self.tensors[name].direction.upper())
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        names = {told: own for own, told in DTYPES.items()}
+        return SimpleNamespace(name=names[self.tensors[name].dtype])
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(-1 if isinstance(size, str) else size for size in self.tensors[name].shape)
+
+    def get_aliased_input_tensor(self, name: str) -> str | None:
+        return self.aliases.get(name)
+
+    def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
+        own = list(self.tensors[name].profiles.values())[profile]
+        return [own.min, own.opt, own.max]
+
+
+def test_a_loaded_engine_is_what_its_sidecar_says(compiled: tuple[Path, Path, Sidecar]) -> None:
+    file, _, sidecar = compiled
+    loading.check_tensors(file, _Loaded(TENSORS, sidecar.aliases), sidecar, RTX)
+    wide = {name: Range((1,), (8,), (9,)) for name in PROFILES}
+    other = dataclasses.replace
+    for tensors, aliases, message in (
+        (TENSORS[:3], sidecar.aliases, "token is in one of them alone"),
+        (TENSORS, {}, r"present\.0\.key has alias None, not past_key_values\.0\.key"),
+        ((*TENSORS[:3], other(TENSORS[3], dtype="int32")), sidecar.aliases, "token has type int32, not int64"),
+        ((*TENSORS[:3], other(TENSORS[3], shape=(4,))), sidecar.aliases, r"token has shape \(4,\), not \(-1,\)"),
+        ((other(TENSORS[0], profiles=wide), *TENSORS[1:]), sidecar.aliases, r"noise has profile prefill .*\(9,\)"),
+    ):
+        with pytest.raises(ValueError, match=rf"is not what its sidecar describes \({message}.*compile it again"):
+            loading.check_tensors(file, _Loaded(tensors, aliases), sidecar, RTX)
+    single = _Loaded(TENSORS, sidecar.aliases)
+    single.num_optimization_profiles = 1
+    with pytest.raises(ValueError, match="1 profiles, not 2"):
+        loading.check_tensors(file, single, sidecar, RTX)
+
+
 def test_another_chip_is_refused(compiled: tuple[Path, Path, Sidecar]) -> None:
     sidecar = compiled[2]
     with pytest.raises(ValueError, match=r"compiled for compute capability 8\.6, 12\.0; this GPU has 8\.9"):
@@ -147,7 +218,7 @@ def test_another_chip_is_refused(compiled: tuple[Path, Path, Sidecar]) -> None:
         loading.check_chip(sidecar, RTX, "9.0")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 1}', '{"format": 1, "profile": {"a": 1}}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 2}', '{"format": 2, "profile": {"a": 1}}'])
 def test_a_broken_sidecar_is_named(compiled: tuple[Path, Path, Sidecar], text: str) -> None:
     engine = compiled[0]
     sidecar_path(engine).write_text(text)
@@ -214,7 +285,7 @@ def test_every_tensor_is_bound_before_the_step_is_enqueued(monkeypatch: pytest.M
         ("set_tensor_address", "b", out.data_ptr()),
         ("execute_async_v3", 77),
     ]
-    assert (PREFILL, DECODE) == (0, 1)
+    assert PROFILES == {"prefill": 0, "decode": 1}
 
 
 def test_what_tensorrt_refuses_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

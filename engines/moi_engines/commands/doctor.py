@@ -15,6 +15,7 @@ import moi
 from moi import json_text
 from moi.kernels import IMPLEMENTATIONS
 from moi_engines import ENGINES
+from moi_engines.onnx_providers import provider_reasons
 
 _LIBRARIES = ("torch", "numba", "triton", "flashinfer-python", "onnx")  # beside those of the engines
 
@@ -58,7 +59,7 @@ def _print(report: dict[str, Any], text: str, as_json: bool) -> None:
 
 
 def diagnose() -> dict[str, Any]:
-    """versions, devices, and {name: {usable, reason}} of the op's implementations and the engines."""
+    """versions, devices, and {name: {usable, reason}} of implementations, engines and ONNX Runtime's providers."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     reasons = {name: IMPLEMENTATIONS[name].unavailable(device) for name in IMPLEMENTATIONS}
     return {
@@ -66,6 +67,7 @@ def diagnose() -> dict[str, Any]:
         "devices": _devices(),
         "implementations": {name: _verdict(reason) for name, reason in reasons.items()},
         "engines": {name: _verdict(spec.unavailable()) for name, spec in ENGINES.items()},
+        "providers": {name: _verdict(reason) for name, reason in provider_reasons().items()},
     }
 
 
@@ -78,8 +80,12 @@ def show(report: dict[str, Any]) -> None:
     console = Console()
     console.print(", ".join(f"{name} {number}" for name, number in report["versions"].items()))
     console.print("devices: " + ", ".join(report["devices"]))
-    for kind in ("implementations", "engines"):
-        table = Table("", kind, "what is missing", box=None, pad_edge=False)
+    for kind, title in (
+        ("implementations", "implementations"),
+        ("engines", "engines"),
+        ("providers", "ONNX Runtime providers"),
+    ):
+        table = Table("", title, "what is missing", box=None, pad_edge=False)
         for name, entry in report[kind].items():
             mark = "[green]yes[/]" if entry["usable"] else "[red]no[/]"
             table.add_row(mark, name, Text(entry["reason"] or ""))  # as text: extras stand in brackets

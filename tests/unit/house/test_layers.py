@@ -18,8 +18,8 @@ FILES = [file for name, shelf in sorted(HOME.items()) for file in sorted((ROOT /
 # moi.cli names the sub-commands, which live with the package that does the work; nothing else points up.
 UPWARDS = {"src/moi/cli.py"}
 # The report and the demo read evaluations, no evaluation reads a benchmark; the compiler of TensorRT engines compiles
-# TensorRT's plugin in.
-SIDEWAYS = {("moi_bench", "moi_eval"), ("moi_compile", "moi_tensorrt")}
+# TensorRT's plugin in, and describes what the exporter exported.
+SIDEWAYS = {("moi_bench", "moi_eval"), ("moi_compile", "moi_tensorrt"), ("moi_compile", "moi_onnx")}
 # Groups of entry points are named as modules are.
 GROUPS = {"moi.engines", "moi.policies", "moi.tasks"}
 

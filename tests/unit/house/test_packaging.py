@@ -26,6 +26,11 @@ def test_every_package_on_the_shelves_is_in_the_wheel():
     assert sorted(on_disk) == sorted(PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
 
 
+def test_what_the_tests_read_is_in_the_source_distribution():
+    included = set(PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
+    assert {*SHELVES, "tests", "docs", "examples"} <= included
+
+
 def test_torch_is_the_only_hard_dependency():
     assert [name.split(">")[0] for name in PYPROJECT["project"]["dependencies"]] == ["torch"]
 
