@@ -1,0 +1,49 @@
+"""The rows that one step sampled, on their way to the host.
+
+Dims: B requests of the step, W words of a row as in `moi_serving.row_layout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from moi_serving.replay import RequestState
+from moi_serving.row_layout import Rows, entropy_of, interventions, is_due
+from moi_serving.telemetry import TokenRecord
+
+
+class Owner(NamedTuple):
+    """Whose row of a step, by its place, it is: a request by its id, and how many tokens it had generated before."""
+
+    place: int
+    identity: str
+    state: RequestState
+    generated: int
+
+
+class Step:
+    """Rows int32 [B,W] on the device, and on the host once `event` has passed."""
+
+    def __init__(self, device: Tensor, owners: list[Owner]) -> None:
+        self.device = device  # held until it is copied
+        self.owners = owners
+        self.host: Rows
+        self.event: Any = None
+
+    def distribute(self) -> None:
+        """Give each row to its request. Waits for the copy, which is long done for all but the newest step."""
+        self.event.synchronize()
+        for place, _, state, generated in self.owners:
+            state.truncate(generated)  # of tokens that vLLM dropped and sampled anew
+            state.append(self.host, place)
+
+    def records(self) -> Iterator[tuple[str, TokenRecord]]:
+        """What the response says of each token, by the request's id; once the rows are on the host."""
+        rows = self.host
+        entropy, intervention, due = entropy_of(rows).tolist(), interventions(rows).tolist(), is_due(rows).tolist()
+        for place, identity, state, _ in self.owners:
+            seed = state.seed if state.settings.draws else None
+            yield identity, (entropy[place], intervention[place], due[place], state.replayed, seed)
