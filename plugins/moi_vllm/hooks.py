@@ -16,11 +16,10 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from moi_serving.metrics import Metrics
 from moi_serving.settings import KEY, ServerSettings
 from moi_vllm.compatibility import refusals, refuse
 from moi_vllm.contract import check_targets
-from moi_vllm.host import requests, server, worker
+from moi_vllm.host import attach, requests, server, worker
 from moi_vllm.settings import resolved, server_settings
 
 
@@ -94,17 +93,16 @@ def _config_made(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
 def _frontend_starts(original: Callable[..., Any], processor: Any, vllm_config: Any, *args: Any, **kwargs: Any) -> None:
     settings = settings_of(vllm_config)
     if settings is not None:
-        from moi_vllm.frontend import Responses, Validation
+        from moi_vllm import frontend
 
-        metrics = Metrics()
-        metrics.enable(server.metric_labels(vllm_config))
-        validation, responses = Validation(settings, metrics), Responses(settings, metrics)
+        frontend.METRICS.enable(server.metric_labels(vllm_config))
+        attach(processor, frontend.Validation(settings))
         apply(
             [
-                Hook(requests.PARAMS_CHECKED, validation.params_checked),
-                Hook(requests.REQUEST_ENTERS, validation.request_enters),
-                Hook(requests.REQUEST_ADDED, responses.request_added),
-                Hook(requests.OUTPUTS_ARRIVE, responses.outputs_arrive),
+                Hook(requests.PARAMS_CHECKED, frontend.params_checked),
+                Hook(requests.REQUEST_ENTERS, frontend.request_enters),
+                Hook(requests.REQUEST_ADDED, frontend.request_added),
+                Hook(requests.OUTPUTS_ARRIVE, frontend.outputs_arrive),
             ]
         )
     original(processor, vllm_config, *args, **kwargs)
@@ -113,11 +111,12 @@ def _frontend_starts(original: Callable[..., Any], processor: Any, vllm_config: 
 def _core_starts(original: Callable[..., Any], scheduler: Any, vllm_config: Any, *args: Any, **kwargs: Any) -> None:
     settings = settings_of(vllm_config)
     if settings is not None:
-        from moi_vllm.scheduling import Scheduling
+        from moi_vllm import scheduling
 
-        scheduling = Scheduling(settings)
+        attach(scheduler, settings)
         keys = [Hook(target, scheduling.block_keys) for target in requests.BLOCK_KEYS]
-        apply([*keys, Hook(requests.STEP_ENDS, scheduling.step_ends)])
+        scheduled = Hook(requests.REQUEST_SCHEDULED, scheduling.request_added)
+        apply([*keys, scheduled, Hook(requests.STEP_ENDS, scheduling.step_ends)])
     original(scheduler, vllm_config, *args, **kwargs)
 
 
@@ -128,16 +127,13 @@ def _state_chosen(original: Callable[..., type], vllm_config: Any, model: Any) -
         return cls
     for reason in refusals(vllm_config, settings):  # not every worker is started by a process that checks
         refuse(reason)
+    from moi_vllm import sampling, transfer
     from moi_vllm.model_state import Mixing
     from moi_vllm.runtime import Runtime
-    from moi_vllm.sampling import Sampling
-    from moi_vllm.transfer import Transfer
 
-    runtime = Runtime(settings)
-    sampling, transfer = Sampling(runtime), Transfer(runtime)
     apply(
         [
-            Hook(worker.SAMPLE, sampling.sample),
+            Hook(worker.SAMPLE, sampling.sampled),
             Hook(worker.PARAMS_APPLIED, sampling.params_applied),
             Hook(worker.LOGITS_FINAL, sampling.logits_final),
             Hook(worker.OUTPUT_MADE, transfer.output_made),
@@ -145,4 +141,4 @@ def _state_chosen(original: Callable[..., type], vllm_config: Any, model: Any) -
             Hook(worker.REQUESTS_END, transfer.requests_end),
         ]
     )
-    return worker.state_class(cls, Mixing, moi=runtime)
+    return worker.state_class(cls, Mixing, moi=Runtime(settings))

@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
+from moi_vllm.host import attach
 from moi_vllm.host import worker as host
 from moi_vllm.mixing import change_of
 from moi_vllm.runtime import Runtime
+from moi_vllm.sampling import Sampling
 
 
 class Mixing:
@@ -34,6 +36,13 @@ class Mixing:
         """After all requests of a step were added."""
         super().apply_staged_writes()  # type: ignore[misc]
         self.moi.apply_staged()
+
+    def custom_sampler(self, sampler: Any) -> Any:
+        """The sampler that vLLM made: it is kept, and shows its logits."""
+        sampling = Sampling(self.moi)
+        attach(sampler, sampling)
+        attach(host.thinking_budget(sampler), sampling)
+        return super().custom_sampler(sampler)  # type: ignore[misc]
 
     def prepare_inputs_embeds(self, scheduled_encoder_inputs: Any, input_batch: Any, req_states: Any) -> Any:
         """Where the runner asks for embeddings: vLLM's own, mixed on the way."""

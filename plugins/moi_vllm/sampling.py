@@ -12,13 +12,37 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from moi_vllm.host import attached
 from moi_vllm.host import worker as host
 from moi_vllm.runtime import Runtime
 from moi_vllm.step import Owner, Step
 
 
+def sampled(original: Callable[..., Any], sampler: Any, logits: Tensor, batch: Any, *args: Any) -> Any:
+    """AROUND the sampling of a batch."""
+    sampling: Sampling | None = attached(sampler)
+    if sampling is None:
+        return original(sampler, logits, batch, *args)
+    return sampling.sample(original, sampler, logits, batch, *args)
+
+
+def params_applied(original: Callable[..., Any], sampler: Any, logits: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """AROUND all that changes logits [B,V]: where nothing does, the last stage is not reached."""
+    result = original(sampler, logits, *args, **kwargs)
+    if (sampling := attached(sampler)) is not None:
+        sampling.final(logits)
+    return result
+
+
+def logits_final(original: Callable[..., Any], stage: Any, logits: Tensor, *args: Any, **kwargs: Any) -> None:
+    """AROUND the last stage before temperature, which changes logits [B,V] in place."""
+    original(stage, logits, *args, **kwargs)
+    if (sampling := attached(stage)) is not None:
+        sampling.final(logits)
+
+
 class Sampling:
-    """Hooks around the sampling of one batch."""
+    """Of one sampler and of its last stage, to which it is attached."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -26,7 +50,7 @@ class Sampling:
         self._pending: Any = None
 
     def sample(self, original: Callable[..., Any], sampler: Any, logits: Tensor, batch: Any, *args: Any) -> Any:
-        """AROUND the sampling of a batch."""
+        """What the sampler gives, with its rows."""
         runtime, slots = self._runtime, host.slots_on_host(batch)
         if not runtime.active[slots].any():
             return original(sampler, logits, batch, *args)
@@ -43,23 +67,11 @@ class Sampling:
         token, next_position = host.sampled_tokens(output)[:, 0], host.next_positions(batch)
         may_stop = bool(runtime.may_stop[slots].any())
         rows = runtime.slots.store(stored_in, self._pending, token, next_position, may_stop)
-        host.keep_rows(output, Step(rows, self._owners(batch, position, generates)))
+        host.keep_rows(output, Step(runtime.steps, rows, self._owners(batch, position, generates)))
         return output
 
-    def params_applied(
-        self, original: Callable[..., Any], sampler: Any, logits: Tensor, *args: Any, **kwargs: Any
-    ) -> Any:
-        """AROUND all that changes logits [B,V]: where nothing does, the last stage is not reached."""
-        result = original(sampler, logits, *args, **kwargs)
-        self._final(logits)
-        return result
-
-    def logits_final(self, original: Callable[..., Any], stage: Any, logits: Tensor, *args: Any, **kwargs: Any) -> None:
-        """AROUND the last stage before temperature, which changes logits [B,V] in place."""
-        original(stage, logits, *args, **kwargs)
-        self._final(logits)
-
-    def _final(self, logits: Tensor) -> None:
+    def final(self, logits: Tensor) -> None:
+        """Logits [B,V] as they are before temperature; the first of a batch count."""
         if self._read is not None:
             read, self._read = self._read, None
             read(logits)

@@ -58,6 +58,11 @@ def asked(extra_args: Mapping[str, Any], server: ServerSettings) -> RequestSetti
     return request_settings({KEY: own} if own else None, server)
 
 
+def wants_each_token(extra_args: Mapping[str, Any]) -> bool:
+    """Whether a request, whose settings were checked, wants the numbers of every token."""
+    return bool(extra_args.get(f"{PREFIX}per_token", False))
+
+
 def marks_sent(extra_args: Mapping[str, Any], settings: RequestSettings) -> Marks:
     """The tokens at which a request stops to mix; ValueError where the front end has not looked them up."""
     if not settings.mixes or settings.mix_until is None:

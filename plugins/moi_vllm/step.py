@@ -5,6 +5,7 @@ Dims: B requests of the step, W words of a row as in `moi_serving.row_layout`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -25,13 +26,22 @@ class Owner(NamedTuple):
 
 
 class Step:
-    """Rows int32 [B,W] on the device, and on the host once `event` has passed."""
+    """Rows int32 [B,W] on the device, and on the host once `event` has passed.
 
-    def __init__(self, device: Tensor, owners: list[Owner]) -> None:
+    under_way   the steps of the worker whose rows were not distributed yet: this one joins when it is copied
+    """
+
+    def __init__(self, under_way: deque[Step], device: Tensor, owners: list[Owner]) -> None:
+        self._under_way = under_way
         self.device = device  # held until it is copied
         self.owners = owners
         self.host: Rows
         self.event: Any = None
+
+    def copied_by(self, event: Any) -> None:
+        """What is recorded behind the copy of the rows."""
+        self.event = event
+        self._under_way.append(self)
 
     def distribute(self) -> None:
         """Give each row to its request. Waits for the copy, which is long done for all but the newest step."""

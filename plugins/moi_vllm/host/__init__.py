@@ -18,3 +18,15 @@ _T = TypeVar("_T")
 Read = Callable[[Any], _T]  # of a field of one of vLLM's objects
 
 VLLM = Contract("vllm.")
+
+_OURS = "moi"
+
+
+def attach(owner: Any, value: Any) -> None:
+    """Keep what is ours on one of vLLM's objects: a process may have several of a class."""
+    setattr(owner, _OURS, value)
+
+
+def attached(owner: Any) -> Any:
+    """What was attached, or None."""
+    return getattr(owner, _OURS, None)

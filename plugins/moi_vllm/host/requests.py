@@ -23,6 +23,7 @@ BLOCK_KEYS = tuple(
     VLLM.hooked(f"{module}.{_KEYS}")
     for module in ("v1.core.kv_cache_utils", "v1.core.block_pool", "v1.simple_kv_offload.manager")
 )
+REQUEST_SCHEDULED = VLLM.hooked("v1.core.sched.scheduler.Scheduler.add_request(request)")
 STEP_ENDS = VLLM.hooked("v1.core.sched.scheduler.Scheduler.update_from_output(scheduler_output, model_runner_output)")
 
 sampling_of: Read[Any] = VLLM.field(_REQUEST, "sampling_params")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from moi_vllm.host import VLLM, Read
+from moi_vllm.host import VLLM, Read, attached
 
 _GPU = "v1.worker.gpu"
 _BATCH, _RUNNER = f"{_GPU}.input_batch.InputBatch", f"{_GPU}.model_runner.GPUModelRunner"
@@ -47,19 +47,20 @@ VLLM.has(_BATCH, "num_reqs", "seq_lens", "seq_lens_cpu_upper_bound")
 VLLM.has(_STATE, "max_num_reqs", "max_num_tokens", "inputs_embeds_size", "dtype", "supports_mm_inputs")
 VLLM.has(_STATE, "model_config", "device")
 VLLM.has("config.model.ModelConfig", "enable_prompt_embeds")
-VLLM.has(_SAMPLER, "sampling_states")
+VLLM.has(_SAMPLER, "sampling_states", "thinking_budget_state")
+VLLM.has(_RUNNER, "model_state")
 VLLM.has(f"{_GPU}.sample.states.SamplingStates", "temperature")
 VLLM.has("v1.core.sched.output.NewRequestData", "req_id", "prompt_len", "prefill_token_ids", "sampling_params")
 VLLM.has(f"{_GPU}.async_utils.AsyncOutput", "copy_event", "model_runner_output")
 VLLM.called(f"{_STATE}.prepare_inputs(input_batch, req_states)", f"{_STATE}.prepare_dummy_inputs(num_reqs, num_tokens)")
 VLLM.called(f"{_STATE}.prepare_inputs_embeds(scheduled_encoder_inputs, input_batch, req_states)")
 VLLM.called(f"{_STATE}.add_request(req_index, new_req_data)", f"{_STATE}.apply_staged_writes()")
-VLLM.called(f"{_STATE}.dummy_inputs_embeds(num_tokens)")
+VLLM.called(f"{_STATE}.custom_sampler(sampler)")
 _stream = VLLM.function(f"{_GPU}.async_utils.stream(to_stream, from_stream)")
 _copied = VLLM.function(f"{_GPU}.async_utils.async_copy_to_np(x)")
 
 _ROWS = "moi_rows"  # on a SamplerOutput, and then on an AsyncOutput
-REPORT = "moi_report"  # on a ModelRunnerOutput, pickled with it
+_REPORT = "moi_report"  # on a ModelRunnerOutput, pickled with it
 
 
 def row_count(batch: Any) -> int:
@@ -110,7 +111,22 @@ def copied_event(output: Any) -> Any:
 
 def report(model_output: Any, records: dict[str, Any]) -> None:
     """Send records by request id, with what a worker sends to the scheduler."""
-    setattr(model_output, REPORT, records)
+    setattr(model_output, _REPORT, records)
+
+
+def reported(model_output: Any) -> dict[str, Any]:
+    """The same, in the scheduler's process; nothing from a worker without the plugin."""
+    return getattr(model_output, _REPORT, None) or {}
+
+
+def thinking_budget(sampler: Any) -> Any:
+    """The last stage of a sampler before temperature."""
+    return sampler.thinking_budget_state
+
+
+def runtime_of(runner: Any) -> Any:
+    """What is attached to a runner's ModelState."""
+    return attached(runner.model_state)
 
 
 def state_class(cls: type, mixing: type, **attributes: Any) -> type:
