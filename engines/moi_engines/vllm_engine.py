@@ -98,11 +98,11 @@ class VLLMEngine(RowEngine):
         try:
             while waiting:
                 for output in engine.step():
-                    if (row := waiting.get(output.request_id)) is not None:
-                        yield from _events(row, output, seen[output.request_id], self.mixing)
-                        seen[output.request_id] = len(output.outputs[0].token_ids)
-                        if output.finished:
-                            del waiting[output.request_id]
+                    identity = output.request_id
+                    yield from _events(waiting[identity], output, seen[identity], self.mixing)
+                    seen[identity] = len(output.outputs[0].token_ids)
+                    if output.finished:
+                        del waiting[identity]
         finally:
             engine.abort_request(list(waiting))
 

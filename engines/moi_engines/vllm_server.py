@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moi.config import parse_assignments
-from moi_engines.commands.model_arguments import served_name
+from moi_engines.commands.model_arguments import flag_given, served_name
 from moi_engines.weights import check_weights
 
 _MIXING = ("preset", "policy", "beta", "top_k", "until")
@@ -25,7 +25,7 @@ def command(folder: Path, args: argparse.Namespace) -> list[str]:
     if args.trust_remote_code:
         server.append("--trust-remote-code")
     name = served_name(folder, args)
-    if name != str(folder) and "--served-model-name" not in args.flags:
+    if name != str(folder) and not flag_given(args.flags, "--served-model-name"):
         server += ["--served-model-name", name]
     server += ["--additional-config", json.dumps({"moi": settings})]
     return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *server, *args.flags]
@@ -33,6 +33,6 @@ def command(folder: Path, args: argparse.Namespace) -> list[str]:
 
 def server(folder: Path, args: argparse.Namespace) -> list[str]:
     """`command`, once the weights are known to be there: errors as `check_weights`."""
-    if "dummy" not in args.flags and "--load-format=dummy" not in args.flags:
+    if not flag_given(args.flags, "--load-format", "dummy"):
         check_weights(folder)
     return command(folder, args)

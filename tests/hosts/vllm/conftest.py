@@ -34,6 +34,7 @@ ON_CPU = (
 SIZES = {"hidden_size": 64, "head_dim": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
 TOKENS = 48
 
+THINK = "<", ">"  # around a thought of the tiny models, each one token
 MOI = ("--additional-config", '{"moi": {"policy": "token"}}')
 
 
@@ -162,7 +163,8 @@ def make_server(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., conte
 @pytest.fixture(scope="session")
 def moi_server(make_server: Any, vllm_model: Any) -> Iterator[Server]:
     """MoI for requests that ask, asynchronous scheduling on, prompts prefilled in chunks."""
-    with make_server(vllm_model("llama"), *MOI, MOI_TEST_ASYNC="1", VLLM_SERVER_DEV_MODE="1") as server:
+    flags = (*MOI, "--reasoning-config", json.dumps({"reasoning_start_str": THINK[0], "reasoning_end_str": THINK[1]}))
+    with make_server(vllm_model("llama"), *flags, MOI_TEST_ASYNC="1", VLLM_SERVER_DEV_MODE="1") as server:
         yield server
 
 

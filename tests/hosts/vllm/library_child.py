@@ -17,7 +17,7 @@ from unittest import mock
 
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 
-TOKENS = 60
+TOKENS = 32
 Outputs = list[dict[str, Any]]
 
 
@@ -107,10 +107,10 @@ def without(guard: str) -> Iterator[None]:
 def prefix_cache(run: Library, prompt: list[int], guard: str) -> dict[str, Any]:
     """A mixed request, then a plain one over its answer, once where it may be cached and once where it is not."""
     with without(guard):
-        (mixed,) = run([prompt], {"beta": 0.5})
+        (mixed,) = run([prompt], {"beta": 2.0, "per_token": 1})
         longer = prompt + mixed["token_ids"][: TOKENS - 4]
         (after,) = run([longer], None, fresh=False, tokens=8, logprobs=1)
-        (again,) = run([prompt], {"beta": 0.5}, fresh=False)
+        (again,) = run([prompt], {"beta": 2.0, "per_token": 1}, fresh=False)
         (wanted,) = run([longer], None, tokens=8, logprobs=1)
     return {"mixed": mixed, "after": after, "again": again, "wanted": wanted}
 
@@ -119,7 +119,7 @@ def pressed(run: Library, prompts: list[list[int]], guard: str) -> dict[str, Any
     """More text than there is memory for: requests are preempted, and prefilled again."""
     before = run.preemptions()
     with without(guard):
-        outputs = run(prompts, {"beta": 1.0, "per_token": 1}, tokens=100)
+        outputs = run(prompts, {"beta": 2.0, "per_token": 1}, tokens=64)
     return {"outputs": outputs, "preemptions": run.preemptions() - before}
 
 
