@@ -52,8 +52,8 @@ def test_a_request_that_says_nothing_mixes_as_the_server_says(ask: Any, agree: A
 
 def test_a_prompt_of_embeddings_is_mixed_as_that_of_its_tokens(ask: Any, agree: Any, server: Any) -> None:
     (prompt,) = ask.prompts("embeddings", 1)
-    (name,) = (each for each in (weights := load_file(server.model / "model.safetensors")) if "embed_tokens" in each)
-    table = weights[name]
+    weights = load_file(server.model / "model.safetensors")
+    (table,) = (weight for name, weight in weights.items() if "embed_tokens" in name)
     scale = torch.tensor(table.shape[1] ** 0.5, dtype=table.dtype)  # as Gemma embeds
     with io.BytesIO() as data:
         torch.save(table[prompt] * scale, data)
