@@ -19,12 +19,14 @@ from moi_vllm.runtime import Runtime
 
 def change_of(runtime: Runtime, batch: Any) -> Change | None:
     """Of the embeddings [T,D] of a batch; None where nothing is mixed in it."""
-    slots, start = host.slots_on_host(batch), host.computed(batch)
+    slots = host.slots_on_host(batch)
     active = runtime.active[slots]
     if not active.any():
         return None
-    decodes = bool((active & (start >= host.prefill_lengths(batch))).any())
-    replays = bool(runtime.replaying[slots].any())
+    replays = bool(runtime.replaying) and not runtime.replaying.isdisjoint(slots.tolist())
+    decodes = host.token_count(batch) == host.row_count(batch)  # or a prompt ends with one token: nothing is due there
+    if not decodes:
+        decodes = bool((active & (host.computed(batch) >= host.prefill_lengths(batch))).any())
     if not decodes and not replays:
         return None
 
@@ -55,13 +57,14 @@ def replayed(runtime: Runtime, batch: Any, x: Tensor) -> Tensor:
     at, rows = [], []
     for index, slot in enumerate(host.slots_on_host(batch).tolist()):
         state = runtime.in_slot[slot]
-        if not runtime.replaying[slot] or state is None:
+        if slot not in runtime.replaying or state is None:
             continue
         places, found = again(state, starts[index] - runtime.prompt_length[slot], lengths[index])
         if len(places):
             at.append(places + offsets[index])
             rows.append(found)
-        runtime.replaying[slot] = starts[index] + lengths[index] < ends[index]
+        if starts[index] + lengths[index] >= ends[index]:
+            runtime.replaying.discard(slot)
     if not at:
         return x
     mixtures = runtime.upload(np.concatenate(rows))

@@ -47,6 +47,9 @@ class Runtime:
         self.spare = 0
         self.states: dict[str, RequestState] = {}
         self.in_slot: list[RequestState | None] = []
+        self.replaying: set[int] = set()
+        self.may_stop: set[str] = set()
+        self.may_draw: set[str] = set()
         self.steps: deque[Step] = deque()
         self._staged: dict[int, tuple[int, ...]] = {}
 
@@ -56,7 +59,7 @@ class Runtime:
         self.embedding = Embedding(model, host.vocab_size(state))
         self.spare, device = count, host.device(state)
         self.slots = slots_of(Tables.allocate(count + 1, moi.top_k, device), moi, self.embedding.mixer)
-        self.active, self.may_stop, self.may_draw, self.replaying = np.zeros((4, count + 1), bool)
+        self.active = np.zeros(count + 1, bool)
         self.prompt_length = np.zeros(count + 1, np.int64)
         self.in_slot = [None] * (count + 1)
         warm_up(self.slots, host.vocab_size(state), device, self.spare)
@@ -67,13 +70,16 @@ class Runtime:
         state = self._state(new, output)
         self.prompt_length[slot] = len(prompt)
         self.in_slot[slot], self.active[slot] = state, state is not None
-        if state is None:
-            self.may_stop[slot] = self.may_draw[slot] = self.replaying[slot] = False
-            words = SlotSettings()
-        else:
-            self.may_stop[slot], self.may_draw[slot] = state.marks.may_stop, state.settings.draws
-            self.replaying[slot] = bool(output)
+        self.replaying.discard(slot)
+        words = SlotSettings()
+        if state is not None:
             words = state.settings_after(prompt, output)
+            if output:
+                self.replaying.add(slot)
+            if state.marks.may_stop:
+                self.may_stop.add(host.new_id(new))
+            if state.settings.draws:
+                self.may_draw.add(host.new_id(new))
         self._staged[slot] = words.words(self.slots.tables.parameters.shape[1])
 
     def apply_staged(self) -> None:
@@ -92,7 +98,9 @@ class Runtime:
     def forget(self, identities: Iterable[str]) -> None:
         """Requests that ended, not those that were preempted."""
         for identity in identities:
-            self.states.pop(identity, None)
+            if self.states.pop(identity, None) is not None:
+                self.may_stop.discard(identity)
+                self.may_draw.discard(identity)
 
     def upload(self, array: Any) -> Tensor:
         """To the device, without waiting for it."""

@@ -65,8 +65,7 @@ class Sampling:
         if self._pending is None:
             raise RuntimeError("MoI: the sampler did not show its logits; nothing was mixed")
         token, next_position = host.sampled_tokens(output)[:, 0], host.next_positions(batch)
-        may_stop = bool(runtime.may_stop[slots].any())
-        rows = runtime.slots.store(stored_in, self._pending, token, next_position, may_stop)
+        rows = runtime.slots.store(stored_in, self._pending, token, next_position, bool(runtime.may_stop))
         host.keep_rows(output, Step(runtime.steps, rows, self._owners(batch, position, generates)))
         return output
 
@@ -77,8 +76,7 @@ class Sampling:
             read(logits)
 
     def _compute(self, sampler: Any, batch: Any, slots: Tensor, logits: Tensor) -> None:
-        draws = self._runtime.may_draw[host.slots_on_host(batch)].any()
-        position = host.next_positions(batch) if draws else None
+        position = host.next_positions(batch) if self._runtime.may_draw else None
         temperature = host.temperatures(sampler, batch)
         self._pending = self._runtime.slots.compute(slots, logits.float(), temperature, position)
 
@@ -91,10 +89,10 @@ class Sampling:
 
     def _owners(self, batch: Any, position: Any, generates: Any) -> list[Owner]:
         runtime, slots = self._runtime, host.slots_on_host(batch)
-        generated = (position - runtime.prompt_length[slots]).tolist()
-        identities = host.request_ids(batch)
+        generated, identities = (position - runtime.prompt_length[slots]).tolist(), host.request_ids(batch)
+        counts = generates.tolist()
         return [
             Owner(index, identities[index], state, generated[index])
             for index, slot in enumerate(slots.tolist())
-            if (state := runtime.in_slot[slot]) is not None and generates[index]
+            if counts[index] and (state := runtime.in_slot[slot]) is not None
         ]

@@ -47,7 +47,8 @@ class Step:
         """Give each row to its request. Waits for the copy, which is long done for all but the newest step."""
         self.event.synchronize()
         for place, _, state, generated in self.owners:
-            state.truncate(generated)  # of tokens that vLLM dropped and sampled anew
+            if len(state) > generated:  # of tokens that vLLM dropped and sampled anew
+                state.truncate(generated)
             state.append(self.host, place)
 
     def records(self) -> Iterator[tuple[str, TokenRecord]]:

@@ -137,7 +137,7 @@ def left_behind(run: Library) -> dict[str, int]:
     run([[5, 6, 7]], None, tokens=1)
     core = run.llm.llm_engine.engine_core.engine_core
     runtime = core.model_executor.driver_worker.worker.model_runner.model_state.moi
-    return {"states": len(runtime.states), "replaying": int(runtime.replaying.sum()), "steps": len(runtime.steps)}
+    return {"states": len(runtime.states), "replaying": len(runtime.replaying), "steps": len(runtime.steps)}
 
 
 def main(model: str, cases: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ SETTINGS: list[Any] = [
 @pytest.fixture(scope="module")
 def server(make_server: Any, vllm_model: Any) -> Iterator[Any]:
     settings = '{"moi": {"beta": 1.0}}'  # of requests that say nothing
-    flags = ("--tensor-parallel-size", "2", "--num-gpu-blocks-override", "13", "--enable-prompt-embeds")
+    flags = ("--tensor-parallel-size", "2", "--num-gpu-blocks-override", "26", "--enable-prompt-embeds")
     with make_server(
         vllm_model("gemma3"), *flags, "--additional-config", settings, MOI_TEST_ASYNC="1", VLLM_SERVER_DEV_MODE="1"
     ) as started:
