@@ -1,5 +1,7 @@
-"""How the host time of a plugin's hooks is taken: a step of a model comes before each call, since in a loop of their own
-hooks find the caches full of themselves and look twice as cheap as they are.
+"""How the host time of a plugin's hooks is taken.
+
+A step of a model comes before each call: in a loop of their own, hooks find the caches full of themselves and look
+twice as cheap as they are.
 """
 
 from __future__ import annotations

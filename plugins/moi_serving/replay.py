@@ -19,12 +19,13 @@ _PENDING = 64  # tokens; the array starts with room for as many, and doubles
 class RequestState:
     """A request that mixes, or wants its entropies. Lives on the host's object for the request.
 
-    seed  of its random numbers, where its settings name none; the same in every process that decodes the request
+    seed  of its random numbers, where its settings name none; the same in every process that decodes the request;
+          `drawn_seed` is None where its policy draws none
     """
 
     __slots__ = (
         *("_begins_open", "_length", "_parameters", "_pending", "_policy", "_rows"),
-        *("marks", "mixes", "replayed", "seed", "settings"),
+        *("drawn_seed", "marks", "mixes", "replayed", "seed", "settings"),
     )
 
     def __init__(self, settings: RequestSettings, marks: Marks, seed: int = 0) -> None:
@@ -32,6 +33,7 @@ class RequestState:
         self.mixes = settings.mixes
         self.marks = marks
         self.seed = seed if settings.seed is None else settings.seed
+        self.drawn_seed = self.seed if settings.draws else None
         self.replayed = 0
         codes, values = encode([settings.moi], policy_layout())
         self._policy, self._parameters = codes[0], tuple(np.array(values[0], np.float32).view(np.int32).tolist())

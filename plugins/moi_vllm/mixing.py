@@ -19,6 +19,8 @@ from moi_vllm.runtime import Runtime
 
 def change_of(runtime: Runtime, batch: Any) -> Change | None:
     """Of the embeddings [T,D] of a batch; None where nothing is mixed in it."""
+    if not runtime.states:
+        return None
     slots = host.slots_on_host(batch)
     active = runtime.active[slots]
     if not active.any():
@@ -42,8 +44,10 @@ def decoded(runtime: Runtime, batch: Any, x: Tensor) -> Tensor:
     """x [T,D] with the mixtures that are due for the last token of each request."""
     count, slots = host.row_count(batch), host.slots(batch)
     ids, positions = host.input_ids(batch), host.positions(batch)
-    if len(x) == count:  # one token each
-        return runtime.slots.apply(x, slots, ids[:count], positions[:count])
+    if host.token_count(batch) == count:  # one each
+        if len(ids) != count:  # a graph has more
+            ids, positions = ids[:count], positions[:count]
+        return runtime.slots.apply(x, slots, ids, positions)
     last = host.ends(batch)[1 : count + 1].long() - 1
     rows = x.index_select(0, last)
     rows = runtime.slots.apply(rows, slots, ids.index_select(0, last), positions.index_select(0, last))

@@ -60,7 +60,7 @@ class Runtime:
         self.spare, device = count, host.device(state)
         self.slots = slots_of(Tables.allocate(count + 1, moi.top_k, device), moi, self.embedding.mixer)
         self.active = np.zeros(count + 1, bool)
-        self.prompt_length = np.zeros(count + 1, np.int64)
+        self.prompt_length = [0] * (count + 1)
         self.in_slot = [None] * (count + 1)
         warm_up(self.slots, host.vocab_size(state), device, self.spare)
 

@@ -51,22 +51,21 @@ class Sampling:
 
     def sample(self, original: Callable[..., Any], sampler: Any, logits: Tensor, batch: Any, *args: Any) -> Any:
         """What the sampler gives, with its rows."""
-        runtime, slots = self._runtime, host.slots_on_host(batch)
-        if not runtime.active[slots].any():
+        runtime = self._runtime
+        owners, chunks = self._owners(batch) if runtime.states else ([], [])
+        if not owners:
             return original(sampler, logits, batch, *args)
-        position = host.next_positions_on_host(batch)
-        generates = position >= host.prefill_lengths(batch)
-        stored_in = self._stored_in(batch, generates)
-        self._read, self._pending = lambda final: self._compute(sampler, batch, stored_in, final), None
+        slots = self._stored_in(batch, chunks)
+        self._read, self._pending = lambda final: self._compute(sampler, batch, slots, final), None
         try:
             output = original(sampler, logits, batch, *args)
         finally:
             self._read = None
         if self._pending is None:
             raise RuntimeError("MoI: the sampler did not show its logits; nothing was mixed")
-        token, next_position = host.sampled_tokens(output)[:, 0], host.next_positions(batch)
-        rows = runtime.slots.store(stored_in, self._pending, token, next_position, bool(runtime.may_stop))
-        host.keep_rows(output, Step(runtime.steps, rows, self._owners(batch, position, generates)))
+        token, position = host.sampled_tokens(output)[:, 0], host.next_positions(batch)
+        rows = runtime.slots.store(slots, self._pending, token, position, bool(runtime.may_stop))
+        host.keep_rows(output, Step(runtime.steps, rows, owners))
         return output
 
     def final(self, logits: Tensor) -> None:
@@ -80,19 +79,25 @@ class Sampling:
         temperature = host.temperatures(sampler, batch)
         self._pending = self._runtime.slots.compute(slots, logits.float(), temperature, position)
 
-    def _stored_in(self, batch: Any, generates: Any) -> Tensor:
-        """Slots int64 [B]. A chunk of a prefill samples, too, which means nothing: its row goes to the spare slot."""
-        if generates.all():
-            return host.slots(batch)
-        runtime = self._runtime
-        return runtime.upload(np.where(generates, host.slots_on_host(batch), runtime.spare).astype(np.int64))
+    def _owners(self, batch: Any) -> tuple[list[Owner], list[int]]:
+        """Whose rows those of a batch are; places of requests that mix, too, but are in the midst of their prompts."""
+        runtime, chunks = self._runtime, list[int]()
+        position, prefill = host.next_positions_on_host(batch).tolist(), host.prefill_lengths(batch).tolist()
+        identities, owners = host.request_ids(batch), list[Owner]()
+        for place, slot in enumerate(host.slots_on_host(batch).tolist()):
+            state = runtime.in_slot[slot]
+            if state is None:
+                continue
+            if position[place] < prefill[place]:
+                chunks.append(place)
+            else:
+                owners.append((place, identities[place], state, position[place] - runtime.prompt_length[slot]))
+        return owners, chunks
 
-    def _owners(self, batch: Any, position: Any, generates: Any) -> list[Owner]:
-        runtime, slots = self._runtime, host.slots_on_host(batch)
-        generated, identities = (position - runtime.prompt_length[slots]).tolist(), host.request_ids(batch)
-        counts = generates.tolist()
-        return [
-            Owner(index, identities[index], state, generated[index])
-            for index, slot in enumerate(slots.tolist())
-            if counts[index] and (state := runtime.in_slot[slot]) is not None
-        ]
+    def _stored_in(self, batch: Any, chunks: list[int]) -> Tensor:
+        """Slots int64 [B]. A chunk of a prompt is sampled, too, which means nothing: its row goes to the spare slot."""
+        if not chunks:
+            return host.slots(batch)
+        slots = host.slots_on_host(batch).astype(np.int64)
+        slots[chunks] = self._runtime.spare
+        return self._runtime.upload(slots)

@@ -6,8 +6,7 @@ Dims: B requests of the step, W words of a row as in `moi_serving.row_layout`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
@@ -15,14 +14,8 @@ from moi_serving.replay import RequestState
 from moi_serving.row_layout import Rows, entropy_of, interventions, is_due
 from moi_serving.telemetry import TokenRecord
 
-
-class Owner(NamedTuple):
-    """Whose row of a step, by its place, it is: a request by its id, and how many tokens it had generated before."""
-
-    place: int
-    identity: str
-    state: RequestState
-    generated: int
+# Whose row of a step, by its place, it is: a request by its id, and how many tokens it had generated before.
+Owner = tuple[int, str, RequestState, int]
 
 
 class Step:
@@ -51,10 +44,11 @@ class Step:
                 state.truncate(generated)
             state.append(self.host, place)
 
-    def records(self) -> Iterator[tuple[str, TokenRecord]]:
+    def records(self) -> dict[str, TokenRecord]:
         """What the response says of each token, by the request's id; once the rows are on the host."""
-        rows = self.host
-        entropy, intervention, due = entropy_of(rows).tolist(), interventions(rows).tolist(), is_due(rows).tolist()
-        for place, identity, state, _ in self.owners:
-            seed = state.seed if state.settings.draws else None
-            yield identity, (entropy[place], intervention[place], due[place], state.replayed, seed)
+        entropy, intervention = entropy_of(self.host).tolist(), interventions(self.host).tolist()
+        due = is_due(self.host).tolist()
+        return {
+            identity: (entropy[place], intervention[place], due[place], state.replayed, state.drawn_seed)
+            for place, identity, state, _ in self.owners
+        }

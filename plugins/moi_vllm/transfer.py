@@ -37,7 +37,7 @@ def output_read(original: Callable[..., Any], output: Any, *args: Any, **kwargs:
     result = original(output, *args, **kwargs)
     step: Step | None = host.kept_rows(output)
     if step is not None:
-        host.report(result, dict(step.records()))
+        host.report(result, step.records())
     return result
 
 

@@ -96,7 +96,7 @@ def without(guard: str) -> Iterator[None]:
     taken_out = {
         "keys": mock.patch.object(scheduling.host, "prompt_length", return_value=1 << 30),
         "replay": mock.patch.object(mixing, "again", return_value=nothing),
-        "chunks": mock.patch.object(sampling.Sampling, "_stored_in", lambda self, batch, generates: batch.idx_mapping),
+        "chunks": mock.patch.object(sampling.Sampling, "_stored_in", lambda self, batch, chunks: batch.idx_mapping),
         "rows": mock.patch.object(transfer.host, "report", return_value=None),
         "": contextlib.nullcontext(),
     }

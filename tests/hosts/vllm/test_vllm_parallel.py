@@ -23,7 +23,15 @@ SETTINGS: list[Any] = [
 @pytest.fixture(scope="module")
 def server(make_server: Any, vllm_model: Any) -> Iterator[Any]:
     settings = '{"moi": {"beta": 1.0}}'  # of requests that say nothing
-    flags = ("--tensor-parallel-size", "2", "--num-gpu-blocks-override", "26", "--enable-prompt-embeds")
+    flags = (
+        "--tensor-parallel-size",
+        "2",
+        "--num-gpu-blocks-override",
+        "18",
+        "--enable-prompt-embeds",
+        "--max-model-len",
+        "160",
+    )
     with make_server(
         vllm_model("gemma3"), *flags, "--additional-config", settings, MOI_TEST_ASYNC="1", VLLM_SERVER_DEV_MODE="1"
     ) as started:
@@ -31,9 +39,9 @@ def server(make_server: Any, vllm_model: Any) -> Iterator[Any]:
 
 
 def test_two_ranks_agree_while_requests_are_preempted(ask: Any, agree: Any, server: Any) -> None:
-    texts, settings = ask.prompts("ranks", 8), SETTINGS * 2
+    texts, settings = ask.prompts("ranks", 4), SETTINGS
     asked = [{"policy": "token"} if each is None else each for each in settings]
-    answers = server.all(texts, asked, max_tokens=64)
+    answers = server.all(texts, asked, max_tokens=48)
     agree(server.model, texts, settings, answers)
     status, text = server.request("GET", "/metrics")
     (preempted,) = re.findall(r"^vllm:num_preemptions_total\{[^}]*\} (\S+)$", text, re.MULTILINE)
@@ -47,7 +55,7 @@ def test_two_ranks_agree_while_requests_are_preempted(ask: Any, agree: Any, serv
 
 def test_a_request_that_says_nothing_mixes_as_the_server_says(ask: Any, agree: Any, server: Any) -> None:
     texts = ask.prompts("default", 2)
-    agree(server.model, texts, [{"beta": 1.0}] * 2, server.all(texts, [None] * 2))
+    agree(server.model, texts, [{"beta": 1.0}] * 2, server.all(texts, [None] * 2, max_tokens=16))
 
 
 def test_a_prompt_of_embeddings_is_mixed_as_that_of_its_tokens(ask: Any, agree: Any, server: Any) -> None:
