@@ -50,6 +50,11 @@ class Summary:
                 self._lists["entropy"].append(entropy)
                 self._lists["intervention"].append(intervention)
 
+    @property
+    def replayed(self) -> int:
+        """Tokens that were replayed so far."""
+        return self._replayed
+
     def to_dict(self) -> dict[str, Any]:
         """The last token has not been fed back, so its mixture does not count as mixed."""
         told: dict[str, Any] = {

@@ -98,8 +98,10 @@ def outputs_arrive(
 def _summaries(state: Any, record: TokenRecord) -> list[dict[str, Any] | None]:
     """One for each choice of the request: None of one that has not begun."""
     summary: Summary = attached(state)
+    before = summary.replayed
     summary.add([record])
     METRICS.reported([record])
+    METRICS.replayed(summary.replayed - before)
     owner, index = host.choice_of(state)
     told: dict[int, Summary] = owner.__dict__.setdefault(_TOLD, {})
     told[index] = summary

@@ -12,6 +12,7 @@ from moi_serving.settings import KEY, RequestSettings, ServerSettings, request_s
 
 PREFIX = f"{KEY}_"  # of a request's keys: moi_beta
 _MARKS = f"{PREFIX}marks"  # what the front end made of moi_until, for the processes that have no tokenizer
+_ENVIRONMENT = "environment"  # of the server's settings: false in what the started process hands to the others
 _ONLY_SERVER = ("top_k", "entropy", "prior", "preset")
 
 
@@ -26,7 +27,9 @@ def server_settings(additional: Mapping[str, Any], environ: Mapping[str, str]) -
     given = {} if given in (None, True) else given
     if not isinstance(given, Mapping):
         raise ValueError(f"{KEY}={given!r} is not allowed; it must be a dict of settings, true or false")
-    values = {**environment_settings(environ), **given}
+    values = dict(given)
+    if values.pop(_ENVIRONMENT, True):
+        values = {**environment_settings(environ), **values}
     until = values.pop("until", None)
     untested = values.pop("allow_untested", switched_on("MOI_ALLOW_UNTESTED", environ))
     if not isinstance(untested, bool):
@@ -36,8 +39,8 @@ def server_settings(additional: Mapping[str, Any], environ: Mapping[str, str]) -
 
 def resolved(settings: ServerSettings) -> dict[str, Any]:
     """What `server_settings` reads the same settings from, in a process with another environment."""
-    told = {**settings.moi.to_dict(), "allow_untested": settings.allow_untested}
-    return told if settings.mix_until is None else {**told, "until": settings.mix_until}
+    told = {**settings.moi.to_dict(), "until": settings.mix_until, "allow_untested": settings.allow_untested}
+    return {**told, _ENVIRONMENT: False}
 
 
 def asked(extra_args: Mapping[str, Any], server: ServerSettings) -> RequestSettings:

@@ -130,7 +130,8 @@ def test_a_reset_of_the_cache_drops_what_is_under_way_and_changes_no_output(
         answers = running.result()
     assert resets
     agree(moi_server.model, texts, settings, answers)
-    assert sum(answer["kv_transfer_params"]["moi"][0]["replayed_tokens"] for answer in answers) > 0
+    replayed = sum(answer["kv_transfer_params"]["moi"][0]["replayed_tokens"] for answer in answers)
+    assert 0 < replayed <= counters(moi_server)["replayed_tokens"]
 
 
 def test_streams_give_the_same_text(ask: Any, moi_server: Any) -> None:
@@ -153,7 +154,6 @@ def test_metrics_count_mixed_and_refused(moi_server: Any) -> None:
     assert 0 < grown["entropy"] <= 10
     assert 0 < grown["intervention"] <= 5
     assert grown["refused_requests"] == 1
-    assert after["replayed_tokens"] >= 0
 
 
 def counters(server: Any) -> dict[str, float]:
