@@ -124,11 +124,12 @@ def pressed(run: Library, prompts: list[list[int]], guard: str) -> dict[str, Any
 
 
 def chunked(run: Library, prompt: list[int], guard: str) -> dict[str, Any]:
-    """Mixing that stops at the very token that the first chunk of the prompt would be followed by."""
-    (first,) = run([prompt[:32]], None, tokens=1)
+    """Mixing that stops at the very token that the first chunk of the prompt would be followed by. Another request,
+    of three tokens, generates in that step: there are rows to store."""
+    (first,) = run([prompt[:29]], None, tokens=1)
     stop = first["token_ids"][0]
     with without(guard):
-        (output,) = run([prompt], {"beta": 1.0, "until": stop, "per_token": 1}, tokens=24)
+        _, output = run([[5, 6, 7], prompt], {"beta": 1.0, "until": stop, "per_token": 1}, tokens=24)
     return {"stop": stop, "output": output}
 
 

@@ -39,9 +39,10 @@ def server(make_server: Any, vllm_model: Any) -> Iterator[Any]:
 
 
 def test_two_ranks_agree_while_requests_are_preempted(ask: Any, agree: Any, server: Any) -> None:
-    texts, settings = ask.prompts("ranks", 4), SETTINGS
+    rng, settings = ask.random("ranks"), SETTINGS
+    texts = [[rng.randrange(2, 258) for _ in range(40)] for _ in settings]
     asked = [{"policy": "token"} if each is None else each for each in settings]
-    answers = server.all(texts, asked, max_tokens=48)
+    answers = server.all(texts, asked, max_tokens=64)
     agree(server.model, texts, settings, answers)
     status, text = server.request("GET", "/metrics")
     (preempted,) = re.findall(r"^vllm:num_preemptions_total\{[^}]*\} (\S+)$", text, re.MULTILINE)
