@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Hosts whose own pins ask for CUDA builds: the tests run them on a CPU, without their dependencies.
 HOSTS := tests/hosts/sglang/requirements.txt tests/tensorrt/requirements.txt
+# vLLM wants newer versions of some packages than SGLang does: its virtual environment lies over that of the tests.
+VLLM := $(VENV)/vllm
 # Two processes, each of one thread; the folder that takes longest goes first.
 PARALLEL := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -14,9 +16,10 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint const
 demo: $(VENV)/.demo
 	$(BIN)/moi demo
 
-# A machine that cannot have the pretrained model hears so in a line, and its tests are skipped.
+# A machine that cannot have the pretrained model, or vLLM, hears so in a line, and the tests of it are skipped.
 test: check
 	@$(BIN)/python tests/real/fetch.py smollm2-135m || true
+	@$(MAKE) --no-print-directory $(VLLM)/.installed || echo "no vLLM on this machine"
 	$(BIN)/pytest $(PARALLEL)
 
 # Without servers, exports, compilers and pretrained models.
@@ -72,4 +75,12 @@ $(VENV)/.bench: $(VENV)/.demo
 $(VENV)/.test: $(VENV)/.demo $(HOSTS)
 	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,bench,tensorrt-rtx,test,check]'
 	$(PIP) --no-deps $(HOSTS:%=--requirement %)
+	@touch $@
+
+$(VLLM)/.installed: $(VENV)/.test tests/hosts/vllm/requirements.txt
+	$(BIN)/python -m venv $(VLLM)
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  > "$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-installed \
+	  --requirement tests/hosts/vllm/requirements.txt
 	@touch $@

@@ -32,7 +32,7 @@ torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS", "1")))
 _SEED = int(os.environ.get("MOI_TEST_SEED") or secrets.randbelow(1 << 31))
 os.environ["MOI_TEST_SEED"] = str(_SEED)
 
-_SLOW_FOLDERS = {"sglang": 0, "real": 1, "fuzz": 2}
+_SLOW_FOLDERS = {"sglang": 0, "vllm": 1, "real": 2, "fuzz": 3}
 
 # temperature, top_p, top_k, min_p, policy and its parameters, tokens: ragged lengths of what feedback leaves decidable.
 # Sampled rows of low beta show small mistakes, which greedy rows hide.

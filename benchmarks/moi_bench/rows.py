@@ -31,11 +31,11 @@ def _holds(path: Path, kind: str) -> bool:
 
 
 def kind_of(row: Row) -> str:
-    """What measured a row: "op", "engine", "serve", "parity", "onnx" or "sglang" (which says "what" it measured)."""
-    if "what" in row or "measure" in row:
-        return "sglang" if "what" in row else "onnx"
+    """What measured a row: "op", "engine", "serve", "parity", "vllm", "onnx" or "sglang" (these two say no kind)."""
     if "kind" in row:
         return str(row["kind"])
+    if "what" in row or "measure" in row:
+        return "sglang" if "what" in row else "onnx"
     return "parity" if "check" in row else "op"  # of before rows said it
 
 

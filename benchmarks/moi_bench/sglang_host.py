@@ -1,25 +1,18 @@
-"""What the SGLang plugin costs the host in a decode step: its hooks, called as SGLang calls them.
-
-A step of a model comes before each call: in a loop of their own, hooks find the caches full of themselves and look
-twice as cheap as they are.
-"""
+"""What the SGLang plugin costs the host in a decode step: its hooks, called as SGLang calls them."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from moi import MoIConfig
+from moi_bench.host_step import TARGET_US, Model, timed
 from moi_bench.rows import Row
 from moi_bench.runner import shared
-from moi_bench.timer import Timing, summarise
 
-TARGET_US = 150
-ROUNDS, REPEATS = 5, 100
 _PARTS = ("sample", "embed", "batch", "records")
 
 
@@ -97,48 +90,18 @@ class HostStep:
         HostTelemetry(rows, self.runtime.metrics).consume(SimpleNamespace(reqs=self.requests), self.commits)
 
 
-class Model:
-    """A step of two small layers and a sampler, to run between the hooks."""
-
-    def __init__(self, device: torch.device, batch: int, vocab: int, width: int) -> None:
-        layer = torch.nn.TransformerEncoderLayer(width, 4, 2 * width, batch_first=True, device=device)
-        self._layers = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval().requires_grad_(False)
-        self._head = torch.nn.Linear(width, vocab, device=device).requires_grad_(False)
-        self._x = torch.randn(batch, 64, width, device=device)
-
-    def step(self) -> None:
-        """One forward pass between the plugin's calls: it empties the caches as a model does."""
-        logits = self._head(self._layers(self._x)[:, -1])
-        torch.multinomial((logits / 0.6).softmax(-1), 1)
-
-
 def host_time(device: torch.device, batch: int = 8, vocab: int = 512, width: int = 64) -> Iterator[Row]:
     """What the hooks of one decode step cost the host."""
     common = {**shared(device, "sglang"), "what": "host time per decode step", "batch": batch}
     with torch.inference_mode():
         step, model = HostStep(device, batch, vocab, width), Model(device, batch, vocab, width)
         pieces = (step.sample, step.embed, step.batch, step.records, step.plain)
-        timings = {call.__name__: _timed(call, model.step) for call in pieces}
+        timings = {call.__name__: timed(call, model.step) for call in pieces}
     plain = timings.pop("plain").median_us
     for name, timing in timings.items():
         yield {**common, "piece": name, **timing._asdict()}
     total = sum(timings[name].median_us for name in _PARTS) - plain
     yield {**common, "piece": "total", "median_us": total, "target_us": TARGET_US}
-
-
-def _timed(call: Callable[[], None], before: Callable[[], None]) -> Timing:
-    """Of the quietest round: what else the machine does can only add to the time."""
-    call()
-    rounds = []
-    for _ in range(ROUNDS):
-        samples = []
-        for _ in range(REPEATS):
-            before()
-            start = time.perf_counter()
-            call()
-            samples.append((time.perf_counter() - start) * 1e6)
-        rounds.append(summarise(samples))
-    return min(rounds)
 
 
 def _request() -> Any:

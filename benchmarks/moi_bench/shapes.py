@@ -16,7 +16,8 @@ class Shape:
 
 
 _NARROW: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 256, "initializer_range": 0.02}
-# Public configurations of Qwen/QwQ-32B, google/gemma-3-27b-it (its text model), Qwen/Qwen2.5-1.5B and Qwen/Qwen3-0.6B.
+# Public configurations of Qwen/QwQ-32B, google/gemma-3-27b-it (its text model), Qwen/Qwen2.5-1.5B, Qwen/Qwen3-0.6B
+# and Qwen/Qwen3-8B.
 SHAPES: dict[str, Shape] = {
     "qwq-32b": Shape(
         "qwen2",
@@ -49,6 +50,15 @@ SHAPES: dict[str, Shape] = {
         0.6,
         {
             **{"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16},
+            **{"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "max_position_embeddings": 4096},
+            **{"initializer_range": 0.02},
+        },
+    ),
+    "qwen3-8b": Shape(
+        "qwen3",
+        8.2,
+        {
+            **{"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32},
             **{"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "max_position_embeddings": 4096},
             **{"initializer_range": 0.02},
         },

@@ -31,6 +31,7 @@ BUILT_IN = {
     "torch": "moi_engines.torch_engine:SPEC",
     "onnxruntime": "moi_engines.onnx_engine:SPEC",
     "sglang": "moi_engines.sglang_engine:SPEC",
+    "vllm": "moi_engines.vllm_engine:SPEC",
     "tensorrt": "moi_engines.tensorrt_engine:SPEC",
     "tensorrt_rtx": "moi_engines.tensorrt_engine:RTX_SPEC",
     "tensorrt_llm": "moi_engines.tensorrt_llm_backend:SPEC",
@@ -83,6 +84,7 @@ class EngineSpec:
     baseline        what plain decoding is, that MoI is measured against: what `Engine.plain` gives
     plain_folder    plain decoding needs a folder of its own, prepared with mixing=False
     server          (model folder, arguments of `moi serve`) -> the command line of its server; None: it has none
+    request         what a completion request to that server says to mix with a beta of 0.5
     """
 
     name: str
@@ -103,6 +105,7 @@ class EngineSpec:
     baseline: str = "the same engine, rows of policy token"
     plain_folder: bool = False
     server: Callable[[Path, Any], list[str]] | None = None
+    request: Mapping[str, Any] = field(default_factory=lambda: {"custom_params": {"moi": {"beta": 0.5}}})
     selftest: SelfTest = SelfTest()
 
     def unavailable(self) -> str | None:

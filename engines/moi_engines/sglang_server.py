@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from moi.config import parse_assignments
-from moi_engines.commands.model_arguments import served_name
+from moi_engines.commands.model_arguments import flag_given, served_name
 from moi_engines.precision import native_bfloat16
 from moi_engines.weights import check_weights
 
@@ -32,7 +32,7 @@ def command(folder: Path, args: argparse.Namespace) -> list[str]:
 
 def server(folder: Path, args: argparse.Namespace) -> list[str]:
     """`command`, once the weights are known to be there: errors as `check_weights`."""
-    if not _given(args.flags, "--load-format", "dummy"):
+    if not flag_given(args.flags, "--load-format", "dummy"):
         check_weights(folder)
     return command(folder, args)
 
@@ -41,22 +41,15 @@ def _decided(folder: Path, args: argparse.Namespace) -> list[str]:
     """Flags that follow from the model and this machine, unless SGLang's own say otherwise."""
     flags = ["--trust-remote-code"] if args.trust_remote_code else []
     name = served_name(folder, args)
-    if name != str(folder) and not _given(args.flags, "--served-model-name"):
+    if name != str(folder) and not flag_given(args.flags, "--served-model-name"):
         flags += ["--served-model-name", name]
-    if not _given(args.flags, "--dtype") and _on_cpu(args.flags) and not native_bfloat16():
+    if not flag_given(args.flags, "--dtype") and _on_cpu(args.flags) and not native_bfloat16():
         flags += ["--dtype", "float32"]
     return flags
 
 
-def _given(flags: list[str], name: str, value: str | None = None) -> bool:
-    """Whether SGLang's flags set `name`, to `value` if that is asked."""
-    split = [part for flag in flags for part in (flag.split("=", 1) if flag.startswith("--") else [flag])]
-    found = [split[i + 1 : i + 2] for i, flag in enumerate(split) if flag == name]
-    return bool(found) and (value is None or found[-1] == [value])
-
-
 def _on_cpu(flags: list[str]) -> bool:
     """Whether SGLang will run on the CPU with these flags."""
-    if _given(flags, "--device"):
-        return _given(flags, "--device", "cpu")
+    if flag_given(flags, "--device"):
+        return flag_given(flags, "--device", "cpu")
     return os.environ.get("SGLANG_USE_CPU_ENGINE") == "1" or not torch.accelerator.is_available()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from moi_serving.row_layout import Rows, entropy_of, interventions, is_due
+from moi_serving.telemetry import TokenRecord
 
 _COUNTERS = {
     "mixed_tokens": "Generated tokens whose mixture is fed back.",
@@ -35,6 +37,14 @@ class Metrics:
             self._count("observed_tokens", len(kept))
             self._count("entropy", float(entropy_of(rows).sum()))
             self._count("intervention", float(interventions(rows).sum()))
+
+    def reported(self, records: Sequence[TokenRecord]) -> None:
+        """The same of records, where the process that publishes is not the one that decodes."""
+        if self._labels is not None:
+            self._count("mixed_tokens", sum(record[2] for record in records))
+            self._count("observed_tokens", len(records))
+            self._count("entropy", sum(record[0] for record in records))
+            self._count("intervention", sum(record[1] for record in records))
 
     def replayed(self, tokens: int) -> None:
         """Tokens that are prefilled again as their mixtures."""

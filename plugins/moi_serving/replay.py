@@ -9,7 +9,7 @@ import numpy as np
 
 from moi.rows import encode, policy_layout
 from moi_serving.mixing_marks import Marks
-from moi_serving.row_layout import Rows
+from moi_serving.row_layout import Rows, is_due
 from moi_serving.settings import KEY, RequestSettings
 from moi_serving.slots.tables import SlotSettings
 
@@ -19,12 +19,13 @@ _PENDING = 64  # tokens; the array starts with room for as many, and doubles
 class RequestState:
     """A request that mixes, or wants its entropies. Lives on the host's object for the request.
 
-    seed  of its random numbers, where its settings name none; the same in every process that decodes the request
+    seed  of its random numbers, where its settings name none; the same in every process that decodes the request;
+          `drawn_seed` is None where its policy draws none
     """
 
     __slots__ = (
         *("_begins_open", "_length", "_parameters", "_pending", "_policy", "_rows"),
-        *("marks", "mixes", "replayed", "seed", "settings"),
+        *("drawn_seed", "marks", "mixes", "replayed", "seed", "settings"),
     )
 
     def __init__(self, settings: RequestSettings, marks: Marks, seed: int = 0) -> None:
@@ -32,6 +33,7 @@ class RequestState:
         self.mixes = settings.mixes
         self.marks = marks
         self.seed = seed if settings.seed is None else settings.seed
+        self.drawn_seed = self.seed if settings.draws else None
         self.replayed = 0
         codes, values = encode([settings.moi], policy_layout())
         self._policy, self._parameters = codes[0], tuple(np.array(values[0], np.float32).view(np.int32).tolist())
@@ -53,6 +55,15 @@ class RequestState:
         if len(self._pending) == _PENDING:
             self._copy()
 
+    def truncate(self, length: int) -> None:
+        """Forget the rows after the first `length`: of tokens that the host dropped."""
+        if length < self._length + len(self._pending):
+            self._copy()
+            self._length = length
+
+    def __len__(self) -> int:
+        return self._length + len(self._pending)
+
     def rows(self, start: int, end: int) -> Rows:
         """Rows [n,W] of the generated tokens start..end-1."""
         self._copy()
@@ -69,6 +80,19 @@ class RequestState:
         self._rows[self._length : length] = [rows[index] for rows, index in self._pending]
         self._length = length
         self._pending.clear()
+
+
+def again(state: RequestState, start: int, length: int) -> tuple[Any, Rows]:
+    """What a prefill of `length` tokens, the first of which is generated token `start` (negative: of the prompt), is
+    to be fed as mixtures: places int64 in [0,length), and their rows. They count as replayed.
+    """
+    first = max(start, 0)
+    rows = state.rows(first, max(start + length, first)) if state.mixes else ()
+    if not len(rows):
+        return np.empty(0, np.int64), np.empty((0, 0), np.int32)
+    due = np.flatnonzero(is_due(rows))
+    state.replayed += len(due)
+    return due + (first - start), rows[due]
 
 
 def keep_state(req: Any, state: RequestState | None) -> None:

@@ -19,14 +19,13 @@ class TokenTelemetry:
 
     def __init__(self, state: RequestState) -> None:
         self._state = state
-        self._seed = state.seed if state.settings.draws else None
 
     def __getitem__(self, tokens: slice) -> list[TokenRecord]:
         rows = self._state.rows(tokens.start or 0, tokens.stop)
         if not len(rows):
             return []
         columns = entropy_of(rows).tolist(), interventions(rows).tolist(), is_due(rows).tolist()
-        return [(*values, self._state.replayed, self._seed) for values in zip(*columns, strict=True)]
+        return [(*values, self._state.replayed, self._state.drawn_seed) for values in zip(*columns, strict=True)]
 
 
 class Summary:
@@ -50,6 +49,11 @@ class Summary:
             if self._lists is not None:
                 self._lists["entropy"].append(entropy)
                 self._lists["intervention"].append(intervention)
+
+    @property
+    def replayed(self) -> int:
+        """Tokens that were replayed so far."""
+        return self._replayed
 
     def to_dict(self) -> dict[str, Any]:
         """The last token has not been fed back, so its mixture does not count as mixed."""

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moi_serving.replay import RequestState, state_of
-from moi_serving.row_layout import Rows, is_due
+from moi_serving.replay import again, state_of
 from moi_serving.slots.tables import SlotSettings
 from moi_sglang.batch_metadata import UNKNOWN, BatchMetadata, Replay, attach, metadata_of
 from moi_sglang.host import batches as host
@@ -69,9 +68,9 @@ class Batches:
             else:
                 settings.append(state.settings_after(prompt_ids(req), output_ids(req)).words(width))
                 self._runtime.activate(request_id(req), state)
-                places, again = _again(state, start - len(prompt_ids(req)), length)
+                places, found = again(state, start - len(prompt_ids(req)), length)
                 at.append(places + base)
-                rows.append(again)
+                rows.append(found)
             base += length
         tables.configure(host.slots(forward_batch).long(), self._upload(np.array(settings, np.int32)))
         count = sum(map(len, at))
@@ -87,14 +86,3 @@ class Batches:
         device = self._runtime.slots.tables.mixtures.device
         host = torch.from_numpy(array)
         return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
-
-
-def _again(state: RequestState, start: int, length: int) -> tuple[Any, Rows]:
-    """Places in [0,length) of generated tokens that were fed as mixtures, and their rows; `start` counts them."""
-    first = max(start, 0)
-    rows = state.rows(first, max(start + length, first)) if state.mixes else ()
-    if not len(rows):
-        return np.empty(0, np.int64), np.empty((0, 0), np.int32)
-    due = np.flatnonzero(is_due(rows))
-    state.replayed += len(due)
-    return due + (first - start), rows[due]

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from moi_serving.architectures import reads_ids_inside
 from moi_serving.compatibility import GONE, conflicts
 from moi_serving.settings import ServerSettings
 from moi_sglang.compatibility_table import CONFLICTS, VARIABLES
 from moi_sglang.contract import TESTED
 from moi_sglang.host.server import ServedModel, variable
-
-# Models that look token ids up again inside their layers: a mixture has no id.
-READS_IDS_ELSEWHERE = (
-    *("gemma3n", "gemma4", "gemma4_unified", "longcat_flash_ngram"),
-    *("deepseek_v4", "deepseek_v41", "qwen4_exp"),
-)
-_PER_LAYER_FIELDS = (
-    *("hidden_size_per_layer_input", "vocab_size_per_layer_input", "ple_layer_ids"),  # embeddings of each layer
-    *("ngram_vocab_size_ratio", "engram_layer_ids"),  # tables of n-grams
-    *("num_hash_layers", "n_hash_layers"),  # experts chosen by the id
-)
 
 
 def refusals(args: Any, settings: ServerSettings, model: ServedModel) -> Iterator[str]:
@@ -66,19 +56,10 @@ def unsuitable(model: ServedModel, settings: ServerSettings) -> Iterator[str]:
     """What is wrong with the model."""
     if not model.generates:
         yield "--model-path does not go with --enable-moi: the model does not generate"
-    if reason := _architecture(model):
-        yield reason
+    if reason := reads_ids_inside(model.name, model.configs):
+        yield f"--model-path: {reason}"
     if settings.moi.top_k > model.vocab_size:
         yield f"--moi-top-k {settings.moi.top_k} is not allowed; the model's vocabulary has {model.vocab_size} ids"
-
-
-def _architecture(model: ServedModel) -> str | None:
-    name = model.name
-    fields = sorted({field for text in model.configs for field in _PER_LAYER_FIELDS if _get(text, field)})
-    if name.removesuffix("_text") in READS_IDS_ELSEWHERE or fields:
-        detail = f" ({', '.join(fields)})" if fields else ""
-        return f"--model-path: model type {name!r} reads token ids inside its layers{detail}; a mixture has no token id"
-    return None
 
 
 def refuse_embedding_lora(modules: set[str]) -> None:
@@ -87,10 +68,6 @@ def refuse_embedding_lora(modules: set[str]) -> None:
         refuse(
             "--lora-paths does not go with --enable-moi: an adapter has LoRA on the embedding, which looks ids up again"
         )
-
-
-def _get(config: Any, field: str) -> Any:
-    return config.get(field) if isinstance(config, Mapping) else getattr(config, field, None)
 
 
 def refuse(reason: str) -> NoReturn:

@@ -5,44 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from moi import PRESETS, MoIConfig
-from moi.config import ENTROPIES, PRIORS, parse_assignments
-from moi.policies.registry import BUILT_IN
-from moi_serving.settings import THINK_END, ServerSettings, Until
+from moi import MoIConfig
+from moi.config import parse_assignments
+from moi_serving.environment import FLAGS, environment_settings, switched_on
+from moi_serving.settings import ServerSettings
 
 _FIELD = "_moi_settings"  # SGLang pickles underscore attributes of ServerArgs to its processes
 
 
-class Flag(NamedTuple):
-    """--moi-top-k is `top_k` here, MOI_TOP_K in the environment and moi_top_k for sgl.Engine."""
-
-    name: str
-    parse: Callable[[str], Any]
-    help: str
-
-
-def _until(text: str) -> Until:
-    return int(text) if text.isdigit() else text
-
-
-FLAGS = (
-    Flag("preset", str, f"K, entropy and prior of all requests: {', '.join(PRESETS)}"),
-    # Other packages stay unimported on a server that does not mix.
-    Flag("policy", str, f"of requests that say nothing: {', '.join(BUILT_IN)}, or one that a package brings"),
-    Flag("beta", float, "short for --moi-param beta=B; larger is closer to plain decoding"),
-    Flag("top_k", int, "candidates in a mixture, over the preset's"),
-    Flag("entropy", str, f"over the preset's: {', '.join(ENTROPIES)}"),
-    Flag("prior", str, f"over the preset's: {', '.join(PRIORS)}"),
-    Flag("until", _until, f"mix up to this token id, or {THINK_END!r}: up to the end of thinking"),
-)
-PARAM = "moi_param"  # --moi-param name=value, moi_param={"name": value} in Python, MOI_PARAM_NAME=value outside
+PARAM = "moi_param"  # --moi-param name=value, moi_param={"name": value} in Python
 SWITCHES = {
     "enable_moi": "Decode with Mixture of Inputs.",
     "moi_allow_untested": "Start on an SGLang version that the plugin was not tested with.",
 }
-_TRUE = ("1", "true", "yes", "on")
 
 
 def add_cli_args(result: Any, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
@@ -88,16 +65,9 @@ def server_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Ser
     if not _switched("enable_moi", given, environ):
         return None
     flags = {flag.name: given[f"moi_{flag.name}"] for flag in FLAGS if given.get(f"moi_{flag.name}") is not None}
-    values = {**_environment(environ), **_parameters(given), **flags}
+    values = {**environment_settings(environ), **_parameters(given), **flags}
     until = values.pop("until", None)
     return ServerSettings(MoIConfig.from_dict(values), until, _switched("moi_allow_untested", given, environ))
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    prefix = f"{PARAM.upper()}_"
-    texts = {key[len(prefix) :].lower(): text for key, text in environ.items() if key.startswith(prefix) and text}
-    named = {flag.name: _parsed(flag, text) for flag in FLAGS if (text := environ.get(f"MOI_{flag.name.upper()}"))}
-    return {**parse_assignments(f"{name}={text}" for name, text in texts.items()), **named}
 
 
 def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,11 +86,4 @@ def enabled_by(argv: list[str], environ: Mapping[str, str]) -> bool:
 
 def _switched(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
     variable = {"enable_moi": "MOI_ENABLE"}.get(name, name.upper())
-    return bool(given.get(name)) or environ.get(variable, "").lower() in _TRUE
-
-
-def _parsed(flag: Flag, text: str) -> Any:
-    try:
-        return flag.parse(text)
-    except ValueError as error:
-        raise ValueError(f"MOI_{flag.name.upper()}={text!r} is not allowed: {error}") from error
+    return bool(given.get(name)) or switched_on(variable, environ)

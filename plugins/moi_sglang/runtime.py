@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from moi_serving.embedding import Mixer
 from moi_serving.metrics import Metrics
 from moi_serving.replay import RequestState
-from moi_serving.row_layout import ids_of, weights_of
 from moi_serving.settings import ServerSettings
 from moi_serving.slots import slots_of
 from moi_serving.slots.base import Slots
 from moi_serving.slots.tables import Tables
+from moi_serving.slots.warm_up import warm_up
 from moi_sglang.batch_metadata import UNKNOWN
 from moi_sglang.compatibility import refuse_embedding_lora
 from moi_sglang.host import model, server
@@ -87,17 +85,4 @@ class Runtime:
             moi, device = self.settings.moi, model.device(runner)
             tables = Tables.allocate(model.slot_count(runner), moi.top_k, device)
             self._slots = slots_of(tables, moi, self.mixer)
-            self._warm_up(model.vocab_size(runner), device)
-
-    @torch.inference_mode()
-    def _warm_up(self, vocab: int, device: Any) -> None:
-        """Plain rows through all kernels: compiled before the server is ready, not in its first request."""
-        logits = torch.zeros(2, vocab, device=device)
-        padding = torch.zeros(2, dtype=torch.int64, device=device)  # slot 0, which is no request's
-        for position in (None, padding):
-            pending = self.slots.compute(padding, logits, torch.ones(2, device=device), position)
-            for may_stop in (False, True):
-                for integers in (torch.int64, torch.int32):  # greedy tokens, sampled ones
-                    rows = self.slots.store(padding, pending, padding.to(integers), padding, may_stop)
-        x = self.slots.mixer(ids_of(rows), weights_of(rows))
-        self.slots.apply(x, padding, padding, padding)
+            warm_up(self._slots, model.vocab_size(runner), device)  # slot 0 is no request's

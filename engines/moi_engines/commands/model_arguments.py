@@ -81,3 +81,10 @@ def add_engine_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGro
 def _log(command: str, text: str) -> None:
     sys.stderr.write(f"moi {command}: {text}\n")
     sys.stderr.flush()
+
+
+def flag_given(flags: list[str], name: str, value: str | None = None) -> bool:
+    """Whether the flags of a server set `name`, to `value` if that is asked."""
+    split = [part for flag in flags for part in (flag.split("=", 1) if flag.startswith("--") else [flag])]
+    found = [split[i + 1 : i + 2] for i, flag in enumerate(split) if flag == name]
+    return bool(found) and (value is None or found[-1] == [value])

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         if _wait_until_ready(server, args.host, args.port):
             prompt = _COUNTDOWN if args.model is None else "The sky is blue because"
-            call = client_call(args.host, args.port, served_name(folder, args), prompt)
+            asked = ENGINES[args.engine].request
+            call = client_call(args.host, args.port, served_name(folder, args), asked, prompt)
             sys.stdout.write(f"\nReady. Try:\n\n{call}\n\n")
             sys.stdout.flush()
         return server.wait()
@@ -63,14 +65,14 @@ def command(folder: Path, args: argparse.Namespace) -> list[str]:
     return spec.server(folder, args)
 
 
-def client_call(host: str, port: int, model: str | Path, prompt: str = _COUNTDOWN) -> str:
-    """A command that asks the server for a completion with its own beta."""
+def client_call(host: str, port: int, model: str | Path, request: Mapping[str, Any], prompt: str = _COUNTDOWN) -> str:
+    """A command that asks the server for a completion with its own beta, as `EngineSpec.request` says it."""
     body: dict[str, Any] = {
         "model": str(model),
         "prompt": prompt,
         "max_tokens": 64,
         "temperature": 0.6,
-        "custom_params": {"moi": {"beta": 0.5}},
+        **request,
     }
     url = f"http://{host}:{port}/v1/completions"
     return f"curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"

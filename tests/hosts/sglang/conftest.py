@@ -6,14 +6,10 @@ An engine is never built in the test process: when a scheduler dies, SGLang kill
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -27,6 +23,7 @@ from moi_bench.server import free_port
 from moi_engines import SamplingParams
 from moi_engines.parity import Cases, Output, Parity, judge
 from moi_engines.parity_reference import Reference
+from served import Served
 
 STUBS = Path(__file__).parents[2] / "stubs_sglang"
 ON_CPU = (
@@ -34,7 +31,6 @@ ON_CPU = (
     *("--random-seed", "0", "--skip-server-warmup", "--log-level", "warning", "--sleep-on-idle"),
     *("--max-running-requests", "16", "--max-total-tokens", "8192", "--context-length", "512"),
 )
-START_SECONDS = 240
 
 TOKENS = 64
 
@@ -102,64 +98,20 @@ def environment(**changes: str) -> dict[str, str]:
     }
 
 
-class Server:
+class Server(Served):
     """A running server and a client for it."""
 
     def __init__(self, model: Path, flags: Sequence[str], env: dict[str, str], log: Path) -> None:
-        self.port = free_port()
         self.model = model
-        self.log = log
-        command = [sys.executable, "-m", "sglang.launch_server", "--model-path", str(model), "--port", str(self.port)]
-        with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [*command, *ON_CPU, *flags], env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not self.healthy():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                pytest.fail(f"the server did not start:\n{log.read_text()[-4000:]}")
-            time.sleep(0.2)
-
-    def stop(self) -> None:
-        """End the processes of this server, at once: the group that it leads."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def healthy(self) -> bool:
-        try:
-            return self.request("GET", "/health")[0] == 200
-        except OSError:
-            return False
-
-    def request(self, method: str, path: str, body: Any = None, timeout: float = 120) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            data = body if isinstance(body, (str, bytes, type(None))) else json.dumps(body)
-            connection.request(method, path, data, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
+        port = free_port()
+        command = [sys.executable, "-m", "sglang.launch_server", "--model-path", str(model), "--port", str(port)]
+        super().__init__([*command, *ON_CPU, *flags], port, env, log)
 
     def generate(self, prompts: Any, params: Any, **fields: Any) -> Any:
         """POST /generate for token ids, one or a batch; fails the test unless it is answered."""
         status, text = self.request("POST", "/generate", {"input_ids": prompts, "sampling_params": params, **fields})
         assert status == 200, text
         return json.loads(text)
-
-    def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        try:
-            connection.request("POST", path, json.dumps({**body, "stream": True}), {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            assert response.status == 200, response.read()
-            for line in response:
-                if line.startswith(b"data: {"):
-                    yield json.loads(line[6:])
-        finally:
-            connection.close()
 
     def flush(self) -> None:
         """Wait until nothing runs, and empty the prefix cache."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from moi import MoIConfig
-from moi_engines import SamplingParams, embedded_model
+from moi_engines import ENGINES, SamplingParams, embedded_model
 from moi_engines.commands import serve
 from moi_engines.parity import Cases, Output, judge
 from moi_engines.parity_reference import Reference
@@ -80,6 +80,6 @@ def test_serve_starts_sglang_with_its_flags_and_prints_a_call_to_paste(qwen2: Pa
     assert command[1:3] == ["-m", "sglang.launch_server"]
     flags = " ".join(command[3:])
     assert "--enable-moi --moi-beta 0.5 --moi-top-k 8 --tp-size 2" in flags
-    call = serve.client_call("127.0.0.1", 30000, qwen2)
+    call = serve.client_call("127.0.0.1", 30000, qwen2, ENGINES["sglang"].request)
     assert call.startswith("curl -s http://127.0.0.1:30000/v1/completions")
     assert '"custom_params": {"moi": {"beta": 0.5}}' in call

@@ -49,7 +49,7 @@ def _decoding(monkeypatch: pytest.MonkeyPatch, decode: Any) -> None:
 
 
 def test_every_backend_can_be_checked() -> None:
-    assert set(ENGINES) == {"torch", "onnxruntime", "sglang", "tensorrt", "tensorrt_rtx", "tensorrt_llm"}
+    assert set(ENGINES) == {"torch", "onnxruntime", "sglang", "vllm", "tensorrt", "tensorrt_rtx", "tensorrt_llm"}
     assert all(spec.load is not None or spec.selftest.decode is not None for spec in ENGINES.values())
 
 
@@ -151,4 +151,4 @@ def test_an_isolated_check_says_what_the_check_says(model: Path, tmp_path: Path)
 def test_what_backends_are_asked_for(model: Path) -> None:
     assert {params.temperature for params in make_cases(model, ENGINES["tensorrt_llm"]).sampling} == {0.0}
     assert max(params.temperature for params in make_cases(model, ENGINES["sglang"]).sampling) == 1.0
-    assert [name for name, spec in ENGINES.items() if spec.own_noise] == ["sglang", "tensorrt_llm"]
+    assert [name for name, spec in ENGINES.items() if spec.own_noise] == ["sglang", "vllm", "tensorrt_llm"]

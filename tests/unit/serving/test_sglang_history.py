@@ -36,6 +36,20 @@ def test_rows_are_those_that_were_sampled_for_the_request(seed: int) -> None:
     assert {type(record) for record in records} == {tuple}, "orjson, which SGLang answers with, takes no named ones"
 
 
+@pytest.mark.parametrize(("count", "length"), [(5, 3), (70, 66), (70, 10), (64, 0), (200, 100), (3, 9)])
+def test_rows_of_dropped_tokens_are_forgotten_and_others_take_their_places(count: int, length: int) -> None:
+    state = RequestState(RequestSettings(MoIConfig()), Marks())
+    rows = np.arange((count + 5) * WIDTH, dtype=np.int32).reshape(-1, WIDTH)
+    for index in range(count):
+        state.append(rows, index)
+    state.truncate(length)
+    kept = min(count, length)
+    assert len(state) == kept
+    for index in range(count, count + 5):
+        state.append(rows, index)
+    assert np.array_equal(state.rows(0, kept + 5), np.concatenate([rows[:kept], rows[count:]]))
+
+
 def test_a_beta_beyond_float32_is_infinite() -> None:
     settings = RequestState(RequestSettings(MoIConfig(beta=1e300)), Marks()).settings_after([], [])
     assert np.int32(settings.parameters[0]).view(np.float32) == np.inf

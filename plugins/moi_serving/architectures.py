@@ -1,0 +1,32 @@
+"""Models that look token ids up again inside their layers: a mixture has no id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+READS_IDS_ELSEWHERE = (
+    *("gemma3n", "gemma4", "gemma4_unified", "longcat_flash_ngram"),
+    *("deepseek_v4", "deepseek_v41", "qwen4_exp"),
+)
+_PER_LAYER_FIELDS = (
+    *("hidden_size_per_layer_input", "vocab_size_per_layer_input", "ple_layer_ids"),  # embeddings of each layer
+    *("ngram_vocab_size_ratio", "engram_layer_ids"),  # tables of n-grams
+    *("num_hash_layers", "n_hash_layers"),  # experts chosen by the id
+)
+
+
+def reads_ids_inside(name: str, configs: Iterable[Any]) -> str | None:
+    """Why a model of this type cannot be fed mixtures, or None.
+
+    configs   of Hugging Face, of the whole model and of its text: objects or mappings
+    """
+    fields = sorted({field for config in configs for field in _PER_LAYER_FIELDS if _get(config, field)})
+    if name.removesuffix("_text") in READS_IDS_ELSEWHERE or fields:
+        detail = f" ({', '.join(fields)})" if fields else ""
+        return f"model type {name!r} reads token ids inside its layers{detail}; a mixture has no token id"
+    return None
+
+
+def _get(config: Any, field: str) -> Any:
+    return config.get(field) if isinstance(config, Mapping) else getattr(config, field, None)

@@ -1,0 +1,108 @@
+"""The front end: checks a request's settings where it enters, and says in its response what was mixed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from moi_serving.metrics import Metrics
+from moi_serving.mixing_marks import Thinking
+from moi_serving.settings import KEY, THINK_END, ServerSettings
+from moi_serving.telemetry import Summary, TokenRecord
+from moi_vllm.host import attach, attached
+from moi_vllm.host import requests as host
+from moi_vllm.host.server import vocab_size
+from moi_vllm.settings import asked, check_sent, sent_marks, wants_each_token
+
+_TOLD = "moi_told"  # on what the choices of a request share: their summaries, by the index of the choice
+METRICS = Metrics()  # of this process, whatever it serves
+
+
+class Validation:
+    """Of one InputProcessor, to which it is attached. What is wrong with a request's settings is an HTTP 400."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self._thinking = Thinking()
+
+    def check(self, processor: Any, params: Any) -> None:
+        """ValueError for settings that are not allowed."""
+        check_sent(host.extra_args(params))
+        settings = asked(host.extra_args(params), self.settings)
+        until, vocab = settings.mix_until, vocab_size(processor.vllm_config)
+        if isinstance(until, int) and until >= vocab:
+            raise ValueError(f"until={until} is not allowed; the model's vocabulary has {vocab} ids")
+
+    def complete(self, processor: Any, request: Any, resumable: bool) -> None:
+        """Look up the tokens that end thinking. ValueError where there are none, and for what cannot mix."""
+        settings = asked(host.extra_args(request.sampling_params), self.settings)
+        if settings.mixes and resumable:
+            raise ValueError('a session whose input is streamed does not go with mixing; set moi_policy to "token"')
+        if settings.mixes and settings.mix_until == THINK_END:
+            marks = self._thinking.marks(settings, lambda: host.thinking_words(processor))
+            host.set_extra(request, *sent_marks(marks))
+
+
+def params_checked(original: Callable[..., Any], processor: Any, params: Any, *args: Any, **kwargs: Any) -> Any:
+    """AROUND the check of a request's parameters, before vLLM copies them."""
+    result = original(processor, params, *args, **kwargs)
+    validation: Validation | None = attached(processor)
+    if validation is not None and host.is_sampling(params):
+        with _bad_requests():
+            validation.check(processor, params)
+    return result
+
+
+def request_enters(
+    original: Callable[..., Any], processor: Any, *args: Any, resumable: bool = False, **kwargs: Any
+) -> Any:
+    """AROUND what makes a request of its parts."""
+    request = original(processor, *args, resumable=resumable, **kwargs)
+    validation: Validation | None = attached(processor)
+    if validation is not None and request.sampling_params is not None:
+        with _bad_requests():
+            validation.complete(processor, request, resumable)
+    return request
+
+
+@contextlib.contextmanager
+def _bad_requests() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        METRICS.refused()
+        raise host.bad_request(f"moi: {error}") from None
+
+
+def request_added(original: Callable[..., Any], processor: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+    """AROUND the start of what the front end keeps of a request."""
+    result = original(processor, request, *args, **kwargs)
+    state, params = host.state_of(processor, request.request_id), request.sampling_params
+    if state is not None and params is not None:
+        attach(state, Summary(wants_each_token(host.extra_args(params))))
+    return result
+
+
+def outputs_arrive(
+    original: Callable[..., Any], processor: Any, outputs: Sequence[Any], *args: Any, **kwargs: Any
+) -> Any:
+    """AROUND what makes responses of the core's outputs: records of tokens become a summary of each choice."""
+    for output in outputs:
+        record = host.told(output, KEY)
+        if record is not None and (state := host.state_of(processor, host.request_id(output))) is not None:
+            host.tell(output, KEY, _summaries(state, tuple(record)))
+    return original(processor, outputs, *args, **kwargs)
+
+
+def _summaries(state: Any, record: TokenRecord) -> list[dict[str, Any] | None]:
+    """One for each choice of the request: None of one that has not begun."""
+    summary: Summary = attached(state)
+    before = summary.replayed
+    summary.add([record])
+    METRICS.reported([record])
+    METRICS.replayed(summary.replayed - before)
+    owner, index = host.choice_of(state)
+    told: dict[int, Summary] = owner.__dict__.setdefault(_TOLD, {})
+    told[index] = summary
+    return [told[i].to_dict() if i in told else None for i in range(max(told) + 1)]

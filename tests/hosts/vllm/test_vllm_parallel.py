@@ -1,0 +1,72 @@
+"""Two tensor-parallel ranks, each with its part of the vocabulary, short of memory; prompts that come as embeddings."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SETTINGS: list[Any] = [
+    {"beta": 1.0, "per_token": 1},
+    {"beta": 2.0, "per_token": 1},
+    None,
+    {"policy": "soft", "per_token": 1},
+]
+
+
+@pytest.fixture(scope="module")
+def server(make_server: Any, vllm_model: Any) -> Iterator[Any]:
+    settings = '{"moi": {"beta": 1.0}}'  # of requests that say nothing
+    flags = (
+        "--tensor-parallel-size",
+        "2",
+        "--num-gpu-blocks-override",
+        "18",
+        "--enable-prompt-embeds",
+        "--max-model-len",
+        "160",
+    )
+    with make_server(
+        vllm_model("gemma3"), *flags, "--additional-config", settings, MOI_TEST_ASYNC="1", VLLM_SERVER_DEV_MODE="1"
+    ) as started:
+        yield started
+
+
+def test_two_ranks_agree_while_requests_are_preempted(ask: Any, agree: Any, server: Any) -> None:
+    rng, settings = ask.random("ranks"), SETTINGS
+    texts = [[rng.randrange(2, 258) for _ in range(40)] for _ in settings]
+    asked = [{"policy": "token"} if each is None else each for each in settings]
+    answers = server.all(texts, asked, max_tokens=64)
+    agree(server.model, texts, settings, answers)
+    status, text = server.request("GET", "/metrics")
+    (preempted,) = re.findall(r"^vllm:num_preemptions_total\{[^}]*\} (\S+)$", text, re.MULTILINE)
+    assert status == 200
+    assert float(preempted) >= 1
+    replayed = [
+        each["kv_transfer_params"]["moi"][0]["replayed_tokens"] for each in answers if each["kv_transfer_params"]
+    ]
+    assert sum(replayed) > 0
+
+
+def test_a_request_that_says_nothing_mixes_as_the_server_says(ask: Any, agree: Any, server: Any) -> None:
+    texts = ask.prompts("default", 2)
+    agree(server.model, texts, [{"beta": 1.0}] * 2, server.all(texts, [None] * 2, max_tokens=16))
+
+
+def test_a_prompt_of_embeddings_is_mixed_as_that_of_its_tokens(ask: Any, agree: Any, server: Any) -> None:
+    (prompt,) = ask.prompts("embeddings", 1)
+    weights = load_file(server.model / "model.safetensors")
+    (table,) = (weight for name, weight in weights.items() if "embed_tokens" in name)
+    scale = torch.tensor(table.shape[1] ** 0.5, dtype=table.dtype)  # as Gemma embeds
+    with io.BytesIO() as data:
+        torch.save(table[prompt] * scale, data)
+        encoded = base64.b64encode(data.getvalue()).decode()
+    settings = {"beta": 2.0, "per_token": 1}
+    answer = server.complete(None, settings, prompt_embeds=encoded)
+    agree(server.model, [prompt], [settings], [answer])
