@@ -47,8 +47,9 @@ CONFLICTS = (
         *("--distributed-executor-backend ray", "parallel_config.distributed_executor_backend", _ray),
         "mixing was not tested in Ray's processes",
     ),
-    Conflict("--kv-transfer-config", "kv_transfer_config", given, _LEAVES),
+    # vLLM makes a kv_transfer_config of it.
     Conflict("--kv-offloading-size", "cache_config.kv_offloading_size", given, _LEAVES),
+    Conflict("--kv-transfer-config", "kv_transfer_config", given, _LEAVES),
     Conflict("--ec-transfer-config", "ec_transfer_config", given, "mixing was not tested with encoder transfer"),
     Conflict("--enable-lora", "lora_config", given, "LoRA on the embedding would look the token id up again"),
     Conflict("--watermark-config", "watermark_config", given, "it replaces the sampler whose logits are mixed"),
