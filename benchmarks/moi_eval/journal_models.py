@@ -52,7 +52,9 @@ class Settings(ReadModel):
 
 
 class Sample(ReadModel):
-    """One decoded text; solved is null where this project does not judge."""
+    """One decoded text; solved is null where this project does not judge, entropy and intervention where a server tells
+    nothing of plain texts.
+    """
 
     model_config = ConfigDict(extra="forbid")
     arm: str
@@ -62,6 +64,6 @@ class Sample(ReadModel):
     outcome: str
     tokens: Count
     finish: str
-    entropy: Share
-    intervention: Share
+    entropy: Share | None
+    intervention: Share | None
     text: str

@@ -39,15 +39,23 @@ def _row(arm: dict[str, Any], samples: Samples, wanted: int, per_problem: int) -
     if not samples:
         return row
     records = list(samples.values())
-    for key in ("entropy", "intervention", "tokens"):
-        weights = [1 if key == "tokens" else record["tokens"] for record in records]
-        row[f"mean_{key}"] = math.fsum(r[key] * w for r, w in zip(records, weights, strict=True)) / sum(weights)
+    row["mean_tokens"] = statistics.fmean(record["tokens"] for record in records)
+    for key in ("entropy", "intervention"):
+        row[f"mean_{key}"] = _token_mean(records, key)
     row["finished"] = statistics.fmean(record["finish"] != "length" for record in records)
     if len(samples) == wanted and all(record["solved"] is not None for record in records):
         counts = list(_solved(samples).values())
         row["solved"], row["share"] = sum(counts), sum(counts) / wanted
         row["low"], row["high"] = share_interval(counts, per_problem)
     return row
+
+
+def _token_mean(records: list[dict[str, Any]], key: str) -> float | None:
+    """The mean over all tokens; None where a server told nothing of some text."""
+    if any(record[key] is None for record in records):
+        return None
+    total: int = sum(record["tokens"] for record in records)
+    return math.fsum(record[key] * record["tokens"] for record in records) / total
 
 
 def _solved(samples: Samples) -> dict[str, int]:
@@ -94,10 +102,15 @@ def render(settings: dict[str, Any], rows: list[dict[str, Any]], baseline: tuple
     return f"{what}, engine {settings['engine']}\n\n{text_table(head, lines)}\n\n{NOTE}\n"
 
 
+def known(value: float | None, spec: str) -> str:
+    """A number of a table, or a dash where nothing is known."""
+    return "-" if value is None else format(value, spec)
+
+
 def _cells(row: dict[str, Any]) -> list[str]:
     if not row["done"]:
         return ["not begun", *[""] * 8]
-    means = [f"{row['mean_entropy']:.3f}", f"{row['mean_intervention']:.3f}", f"{row['mean_tokens']:.1f}"]
+    means = [known(row["mean_entropy"], ".3f"), known(row["mean_intervention"], ".3f"), f"{row['mean_tokens']:.1f}"]
     if row["share"] is None:
         state = "not judged here" if row["done"] == row["wanted"] else f"{row['done']} of {row['wanted']}"
         return [state, *[""] * 5, *means]

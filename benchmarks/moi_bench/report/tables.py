@@ -7,6 +7,7 @@ from typing import Any
 
 from moi_bench.report.results import Evaluation, is_real
 from moi_bench.rows import Row
+from moi_eval.summary import known
 from moi_serving.slots.tables import Tables
 
 # arXiv 2505.14827, Table 3: QwQ-32B on CountDown, vLLM, eager on both sides, output tokens/s.
@@ -140,7 +141,7 @@ def _arm_cells(arm: dict[str, Any]) -> list[str]:
     if pair is not None:
         spread = f"{100 * pair['difference']:+.1f} [{100 * pair['low']:+.1f}, {100 * pair['high']:+.1f}]"
         paired = [spread, f"{pair['won']}/{pair['lost']}", f"{pair['p']:.3g}", f"{pair['p_holm']:.3g}"]
-    means = [f"{arm['mean_entropy']:.3f}", f"{arm['mean_intervention']:.3f}"]
+    means = [known(arm["mean_entropy"], ".3f"), known(arm["mean_intervention"], ".3f")]
     return [arm["label"], f"{arm['share']:.1%}", f"{arm['low']:.1%} to {arm['high']:.1%}", *paired, *means]
 
 
