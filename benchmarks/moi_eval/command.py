@@ -25,16 +25,17 @@ from moi_eval import arms as grid
 from moi_eval import journal, memory_check, progress, server_command, summary
 from moi_eval.environment import environment
 from moi_eval.extras import require
+from moi_eval.jsonl import assignments
 from moi_eval.model_identity import identity
 from moi_eval.runner import Plan, run_missing
-from moi_eval.tasks import TaskOptions, task_named, task_names
+from moi_eval.tasks import TaskOptions, make_task, task_names
 
 BATCH, OWN_BATCH = 64, 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of `moi eval`."""
-    parser.add_argument("task", choices=task_names())
+    parser.add_argument("task", help=f"{', '.join(task_names())}; rg:NAME is a generator of reasoning-gym")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE.jsonl", help="results; the same command goes on"
     )
@@ -58,6 +59,10 @@ def _add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("problems")
     group.add_argument("--numbers", type=int, default=3, choices=[3, 4], help="Countdown with 3 or 4 numbers")
     group.add_argument("--data", type=Path, metavar="FILE.jsonl", help="problems, for tasks on files")
+    group.add_argument(
+        "--task-config", action="append", default=[], metavar="KEY=VALUE", help="of the task, such as sizes (rg:NAME)"
+    )
+    group.add_argument("--run-code", action="store_true", help="run programs that models wrote: limits, no sandbox")
     group.add_argument("--n", type=int, metavar="N", help="problems (default: that of the task, or the whole file)")
     group.add_argument("--samples", type=int, default=1, metavar="S", help="samples of each problem (default: 1)")
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of problems and noise")
@@ -170,8 +175,9 @@ def report(out: Path, plan: Plan, *, as_json: bool) -> int:
 
 
 def _plan(args: argparse.Namespace, chat: bool) -> Plan:
-    options = TaskOptions(args.data, args.n, args.seed, chat, args.numbers)
-    task = task_named(args.task).from_options(options)
+    config, run_code = assignments(args.task_config), args.run_code
+    options = TaskOptions(args.data, args.n, args.seed, chat, args.numbers, config=config, run_code=run_code)
+    task = make_task(args.task, options)
     parameters = grid.parameter_grid(args.param, args.beta, args.policy)
     temperatures, top_p = args.temperature, args.top_p
     if args.sweep == "paper":

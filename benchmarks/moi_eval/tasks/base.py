@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,6 +50,9 @@ class TaskOptions:
     seed     of problems, and of whatever a task shuffles
     chat     whether prompts go through a chat template
     numbers  of Countdown: 3 or 4
+    variant  what stands behind the colon of NAME:VARIANT, or None
+    config   settings that only this task knows, by name
+    run_code whether programs that models wrote may be run here
     """
 
     data: Path | None = None
@@ -57,6 +60,9 @@ class TaskOptions:
     seed: int = 0
     chat: bool = False
     numbers: int = 3
+    variant: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    run_code: bool = False
 
 
 class Task(ABC):
@@ -66,9 +72,11 @@ class Task(ABC):
     max_new_tokens  the limit used unless the user gives one
     items           the problems; names are unique
     settings        what identifies them in the header of a results file
+    takes           which of "variant", "config" and "run_code" it reads; given to another task they are an error
     """
 
     name: ClassVar[str]
+    takes: ClassVar[tuple[str, ...]] = ()
     max_new_tokens: int
 
     def __init__(self, items: Sequence[Item], seed: int, **more: Any) -> None:
