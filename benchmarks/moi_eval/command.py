@@ -22,7 +22,7 @@ from moi_engines.commands.model_arguments import (
 from moi_engines.commands.policy_arguments import parameter_help
 from moi_engines.protocol import Prompt
 from moi_eval import arms as grid
-from moi_eval import journal, memory_check, progress, server_command, summary
+from moi_eval import journal, memory_check, progress, server_command, summary, summary_text
 from moi_eval.environment import environment
 from moi_eval.extras import require
 from moi_eval.jsonl import assignments
@@ -84,6 +84,9 @@ def _add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--top-p", nargs="+", type=float, default=[1.0], metavar="P")
     group.add_argument("--sweep", choices=["paper"], help="the paper's grid of beta x temperature x top-p")
     group.add_argument("--preset", choices=list(PRESETS), help="K, entropy and prior (default: official)")
+    group.add_argument(
+        "--longer", type=int, nargs="+", default=[], metavar="X", help="plain arms with X times the limit, beside"
+    )
     group.add_argument("--max-new-tokens", type=int, metavar="N", help="default: that of the task")
 
 
@@ -139,7 +142,7 @@ def _decode(args: argparse.Namespace, plan: Plan, folder: Path, book: journal.Jo
     def prompt(text: str) -> Prompt:
         return chat_prompt(engine.tokenizer, text).ids if chat else text
 
-    _check_positions(engine, [prompt(item.prompt) for item in plan.task.items], plan.max_new_tokens)
+    _check_positions(engine, [prompt(item.prompt) for item in plan.task.items], plan.most_new_tokens)
     with progress.shown(plan.total, len(book.samples), args.out) as tick:
         run_missing(engine, prompt, plan, book, tick)
 
@@ -168,7 +171,7 @@ def report(out: Path, plan: Plan, *, as_json: bool) -> int:
     if as_json:
         json_text.write({"settings": settings, "arms": rows, "baseline": baseline, "note": summary.NOTE})
     else:
-        sys.stdout.write(summary.render(settings, rows, baseline))
+        sys.stdout.write(summary_text.render(settings, rows, baseline))
     for path in plan.task.write_outputs(out, settings, contents.samples):
         sys.stderr.write(f"generations for the official harness: {path}\n")
     return int(len(contents.samples) < plan.total)
@@ -184,6 +187,7 @@ def _plan(args: argparse.Namespace, chat: bool) -> Plan:
         parameters["beta"] = list(grid.PAPER_BETAS)
         temperatures, top_p = grid.PAPER_TEMPERATURES, grid.PAPER_TOP_P
     arms = grid.make_arms(args.policy, parameters, temperatures, top_p)
+    arms += grid.longer_arms(arms, args.longer)
     batch = args.batch or (OWN_BATCH if ENGINES[args.engine].batches_itself else BATCH)
     limit = args.max_new_tokens or task.max_new_tokens
     return Plan(task, arms, args.samples, args.seed, limit, batch, MoIConfig.preset(args.preset or "official"))
@@ -201,7 +205,7 @@ def _shared_settings(plan: Plan, chat: bool) -> dict[str, Any]:
     return {
         "task": plan.task.settings,
         "prompt": "chat" if chat else "plain",
-        "arms": [arm.to_dict() for arm in plan.arms],
+        "arms": [arm.to_dict() | arm.limit(plan.max_new_tokens) for arm in plan.arms],
         "samples": plan.samples,
         "seed": plan.seed,
         "max_new_tokens": plan.max_new_tokens,

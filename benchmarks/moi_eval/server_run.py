@@ -93,6 +93,7 @@ def _record(task: Task, item: Item, answer: Answer) -> dict[str, Any]:
     return {
         "solved": verdict.solved,
         "outcome": verdict.outcome,
+        "answer": verdict.answer,
         "tokens": answer.tokens,
         "finish": answer.finish,
         "entropy": None if told is None else round(told.mean_entropy, 6),

@@ -23,10 +23,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Verdict:
-    """solved is None where this project does not judge; outcome says in a word what became of the answer."""
+    """solved is None where this project does not judge; outcome says in a word what became of the answer.
+
+    answer  what a majority vote counts: the same for texts that answer alike; None for no answer, and where a task has
+            none that could be alike, such as programs
+    """
 
     solved: bool | None
     outcome: str
+    answer: str | None = None
 
 
 # Raised when judging changes: samples that were judged otherwise are not counted together.

@@ -56,7 +56,7 @@ class MultipleChoiceTask(FileTask):
         found = choice(text, letters)
         if found is None or found == SEVERAL:
             return Verdict(False, "no answer" if found is None else "malformed")
-        return Verdict(found == answer, "solved" if found == answer else "wrong choice")
+        return Verdict(found == answer, "solved" if found == answer else "wrong choice", found)
 
     def baseline(self, max_new_tokens: int) -> tuple[str, float] | None:
         """See `Task.baseline`: one choice at random."""

@@ -58,7 +58,8 @@ class ReasoningGymTask(Task):
         answer = last_answer(text)
         if answer is None:
             return Verdict(False, "no answer")
-        score = self._worker.ask({"index": item.answer[0], "answer": answer.strip()}, SECONDS)
+        answer = answer.strip()
+        score = self._worker.ask({"index": item.answer[0], "answer": answer}, SECONDS)
         if score is None:
-            return Verdict(False, "not judged in time")
-        return Verdict(score == 1, "solved" if score == 1 else "wrong value")
+            return Verdict(False, "not judged in time", answer)
+        return Verdict(score == 1, "solved" if score == 1 else "wrong value", answer)
