@@ -117,7 +117,7 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._send(200, {"data": [{"id": server.model, "owned_by": server.kind}]})
+            self._send(200, {"data": [{"id": server.model, "owned_by": server.kind}]}, "text/plain")  # as a router does
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -127,10 +127,10 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
                 return
             self._send(fault if isinstance(fault, int) else 200, answer)
 
-        def _send(self, status: int, answer: dict[str, Any]) -> None:
+        def _send(self, status: int, answer: dict[str, Any], content: str = "application/json") -> None:
             data = json.dumps(answer).encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", content)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

@@ -126,12 +126,13 @@ def root(url: str) -> str:
 
 async def _ask(server: _Server, dialect: Dialect, question: Question, model: str) -> Answer | None:
     """None if the server cannot answer now: it is full, it broke, or the connection to it did."""
+    import httpx
     import openai
 
     path, body = dialect.request(question, model)
     server.running += 1
     try:
-        raw = await server.client.post(f"{server.url}/{path}", cast_to=object, body=body)
+        response = await server.client.post(f"{server.url}/{path}", cast_to=httpx.Response, body=body)
     except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
         server.failure, server.rests_until = _reason(error), time.monotonic() + _REST_S
         return None
@@ -140,7 +141,7 @@ async def _ask(server: _Server, dialect: Dialect, question: Question, model: str
     finally:
         server.running -= 1
     try:
-        answer = dialect.answer(raw)
+        answer = dialect.answer(response.json())  # whatever its content type: routers change that
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise RuntimeError(f"{server.url}/{path} does not answer as {dialect.name} does: {error!r}") from None
     if answer.finish in _BROKEN_OFF:
@@ -152,16 +153,20 @@ async def _ask(server: _Server, dialect: Dialect, question: Question, model: str
 
 
 async def _ask_models(server: _Server) -> list[dict[str, Any]]:
+    import httpx
     import openai
 
     try:
-        raw = await server.client.get("/models", cast_to=object)
+        response = await server.client.get("/models", cast_to=httpx.Response)
     except openai.APIError as error:
         raise OSError(f"{server.url} does not answer: {_reason(error)}") from None
-    if not isinstance(raw, dict) or not raw.get("data"):
-        raise RuntimeError(f"{server.url}/v1/models names no model")
-    models: list[dict[str, Any]] = raw["data"]
-    return models
+    try:
+        models: list[dict[str, Any]] = response.json()["data"]
+        if models and all("id" in each for each in models):
+            return models
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise RuntimeError(f"{server.url}/v1/models names no model: {response.text[:200]}")
 
 
 def _reason(error: Exception) -> str:
