@@ -23,10 +23,10 @@ BUILT_IN = Registry(
         "countdown": "moi_eval.tasks.countdown:CountdownTask",
         "aime": "moi_eval.tasks.aime:AIMETask",
         "gpqa": "moi_eval.tasks.gpqa:GPQATask",
+        "livecodebench": "moi_eval.tasks.livecodebench:LiveCodeBenchTask",
         "rg": "moi_eval.tasks.reasoning_gym:ReasoningGymTask",
         "choice": "moi_eval.tasks.multiple_choice:MultipleChoiceTask",
         "humaneval": "moi_eval.tasks.humaneval:HumanEvalTask",
-        "livecodebench": "moi_eval.tasks.livecodebench:LiveCodeBenchTask",
     },
 )
 

@@ -88,7 +88,9 @@ class Pool:
         for each in DIALECTS.values():
             if owner in (each.name, each.owned_by):
                 return Served(names[self.urls[0]], each.name)
-        raise ValueError(f"{self.urls[0]} is a server of {owner!r}; say which kind it is: {', '.join(DIALECTS)}")
+        raise ValueError(
+            f"{self.urls[0]} is a server of {owner!r}; --server-kind says which it is: {', '.join(DIALECTS)}"
+        )
 
     async def ask(self, question: Question, served: Served, *, only: str | None = None) -> Answer:
         """The answer to one question, from the server at `only` or from any.

@@ -234,7 +234,7 @@ def test_servers_of_different_models_or_kinds_are_not_one_evaluation(
     assert main(command(tmp_path / "r.jsonl", serve(), more=("--model", "mine"))) == 2
     assert "does not serve 'mine'; it has fake" in capsys.readouterr().err
     assert main(command(tmp_path / "r.jsonl", serve("what"))) == 2
-    assert "is a server of 'what'; say which kind it is: sglang, vllm" in capsys.readouterr().err
+    assert "is a server of 'what'; --server-kind says which it is: sglang, vllm" in capsys.readouterr().err
 
 
 def test_a_refused_request_ends_the_run_with_the_servers_words(
