@@ -21,7 +21,10 @@ _OF_ENGINES = {"engine": "torch", "threads": 1} | dict.fromkeys(
 def add_arguments(group: argparse._ArgumentGroup) -> None:
     """--server and what goes with it."""
     group.add_argument(
-        "--server", action="append", metavar="URL", help="SGLang, vLLM or a router; several of one model may be given"
+        "--server",
+        action="append",
+        metavar="URL",
+        help="SGLang or vLLM with the plugin; several of one model may be given",
     )
     group.add_argument("--server-kind", choices=list(DIALECTS), help="default: what /v1/models says")
     most = server_run.CONCURRENCY

@@ -1,4 +1,4 @@
-"""Servers that somebody else started, asked over HTTP: SGLang, vLLM, or a router in front of several."""
+"""Servers that somebody else started, asked over HTTP: SGLang or vLLM, one or several."""
 
 from moi_engines.servers.dialects import DIALECTS, Answer, Question, Telemetry
 from moi_engines.servers.pool import Pool, Served

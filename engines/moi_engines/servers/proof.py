@@ -20,7 +20,7 @@ def check_mixed(question: Question, answer: Answer, where: str) -> None:
     if question.mixes and told is None:
         raise NotMixedError(
             f"{where} answered a request of policy {name!r} without telemetry: it ignores the settings (no plugin, "
-            "or a router that drops them), so this is plain decoding; the text was not kept"
+            "or a router that drops them), so nothing shows that it was mixed; the text was not kept"
         )
     if not question.mixes and told is not None and told.mixed_tokens:
         raise NotMixedError(f"{where} mixed {told.mixed_tokens} tokens of a request for plain decoding")
