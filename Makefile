@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up everything they need in .venv. Python >= 3.11 (for the pinned versions; the
-# library itself is written for 3.10), pip and make are all it takes; the TensorRT tests also need a C++ compiler.
+# library itself is written for 3.10), pip and make are all it takes; the tests of TensorRT and of reasoning-gym also need a compiler.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -75,6 +75,7 @@ $(VENV)/.bench: $(VENV)/.demo
 $(VENV)/.test: $(VENV)/.demo $(HOSTS)
 	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,bench,tensorrt-rtx,test,check]'
 	$(PIP) --no-deps $(HOSTS:%=--requirement %)
+	@$(PIP) --editable '.[gym]' || echo "reasoning-gym cannot be installed (it builds a C library): its tests are skipped"
 	@touch $@
 
 $(VLLM)/.installed: $(VENV)/.test tests/hosts/vllm/requirements.txt

@@ -21,31 +21,37 @@ PAPER_TOP_P = (0.4, 0.6, 0.8, 0.95)
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to decode; parameters of the policy by name, in the declared order."""
+    """One way to decode; parameters of the policy by name, in the declared order; a limit `longer` times the plan's."""
 
     policy: str
     parameters: tuple[tuple[str, float], ...]
     temperature: float
     top_p: float
+    longer: int = 1
 
     @property
     def label(self) -> str:
         """Policy, parameters and sampling in words: its key in results."""
         values = "".join(f" {name}={value:g}" for name, value in self.parameters)
-        return f"{self.policy}{values} T={self.temperature:g} top-p={self.top_p:g}"
+        budget = f" budget x{self.longer}" if self.longer > 1 else ""
+        return f"{self.policy}{values} T={self.temperature:g} top-p={self.top_p:g}{budget}"
 
     @property
     def plain(self) -> Arm:
         """The arm of plain decoding it is compared with."""
-        return replace(self, policy="token", parameters=())
+        return replace(self, policy="token", parameters=(), longer=1)
 
     def config(self, base: MoIConfig) -> MoIConfig:
         """Its policy over the settings that all arms share."""
         return base.replace(policy=self.policy, **dict(self.parameters))
 
     def sampling(self, max_new_tokens: int, seed: int) -> SamplingParams:
-        """Of one sample, with the seed of its noise."""
-        return SamplingParams(self.temperature, self.top_p, max_new_tokens=max_new_tokens, seed=seed)
+        """Of one sample, with the seed of its noise; max_new_tokens is the plan's."""
+        return SamplingParams(self.temperature, self.top_p, max_new_tokens=max_new_tokens * self.longer, seed=seed)
+
+    def limit(self, max_new_tokens: int) -> dict[str, int]:
+        """For a results file: the limit of an arm that has its own, where max_new_tokens is the plan's."""
+        return {"max_new_tokens": max_new_tokens * self.longer} if self.longer > 1 else {}
 
     def to_dict(self) -> dict[str, Any]:
         """Its entry in a results file, where beta is null for a policy that does not read it."""
@@ -77,6 +83,16 @@ def make_arms(
             arm.config(MoIConfig()), arm.sampling(1, 0)  # they check
             arms.setdefault(arm.label, arm)
     return list(arms.values())
+
+
+def longer_arms(arms: Sequence[Arm], times: Sequence[int]) -> list[Arm]:
+    """The plain arms again with so many times the limit; ValueError unless there is one, and all times are above 1."""
+    plain = [arm for arm in arms if arm == arm.plain]
+    if times and (min(times) < 2 or not plain):
+        raise ValueError(
+            f"--longer {' '.join(map(str, times))} is not allowed; it needs policy token, and integers >= 2"
+        )
+    return [replace(arm, longer=each) for each in dict.fromkeys(times) for arm in plain]
 
 
 def parameter_grid(

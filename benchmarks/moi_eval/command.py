@@ -22,25 +22,27 @@ from moi_engines.commands.model_arguments import (
 from moi_engines.commands.policy_arguments import parameter_help
 from moi_engines.protocol import Prompt
 from moi_eval import arms as grid
-from moi_eval import journal, memory_check, progress, summary
+from moi_eval import journal, memory_check, progress, server_command, summary, summary_text
 from moi_eval.environment import environment
 from moi_eval.extras import require
+from moi_eval.jsonl import assignments
 from moi_eval.model_identity import identity
 from moi_eval.runner import Plan, run_missing
-from moi_eval.tasks import TaskOptions, task_named, task_names
+from moi_eval.tasks import TaskOptions, make_task, task_names
 
 BATCH, OWN_BATCH = 64, 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of `moi eval`."""
-    parser.add_argument("task", choices=task_names())
+    parser.add_argument("task", help=f"{', '.join(task_names())}; rg:NAME is a generator of reasoning-gym")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE.jsonl", help="results; the same command goes on"
     )
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     _add_problem_arguments(parser)
     _add_decoding_arguments(parser)
+    server_command.add_arguments(parser.add_argument_group("servers, instead of an engine"))
     group = parser.add_argument_group("model")
     add_engine_arguments(group)
     add_model_arguments(group)
@@ -57,11 +59,18 @@ def _add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("problems")
     group.add_argument("--numbers", type=int, default=3, choices=[3, 4], help="Countdown with 3 or 4 numbers")
     group.add_argument("--data", type=Path, metavar="FILE.jsonl", help="problems, for tasks on files")
+    group.add_argument(
+        "--task-config", action="append", default=[], metavar="KEY=VALUE", help="of the task, such as sizes (rg:NAME)"
+    )
+    group.add_argument("--run-code", action="store_true", help="run programs that models wrote: limits, no sandbox")
     group.add_argument("--n", type=int, metavar="N", help="problems (default: that of the task, or the whole file)")
     group.add_argument("--samples", type=int, default=1, metavar="S", help="samples of each problem (default: 1)")
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of problems and noise")
     group.add_argument(
-        "--prompt", choices=["auto", "plain", "chat"], default="auto", help="auto: chat if there is a template"
+        "--prompt",
+        choices=["auto", "plain", "chat"],
+        default="auto",
+        help="auto: chat if there is a template, and with --server",
     )
 
 
@@ -74,7 +83,10 @@ def _add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--temperature", nargs="+", type=float, default=[1.0], metavar="T")
     group.add_argument("--top-p", nargs="+", type=float, default=[1.0], metavar="P")
     group.add_argument("--sweep", choices=["paper"], help="the paper's grid of beta x temperature x top-p")
-    group.add_argument("--preset", choices=list(PRESETS), default="official")
+    group.add_argument("--preset", choices=list(PRESETS), help="K, entropy and prior (default: official)")
+    group.add_argument(
+        "--longer", type=int, nargs="+", default=[], metavar="X", help="plain arms with X times the limit, beside"
+    )
     group.add_argument("--max-new-tokens", type=int, metavar="N", help="default: that of the task")
 
 
@@ -84,15 +96,33 @@ def run(args: argparse.Namespace) -> int:
     require("eval", "scipy", "psutil")
     journal.check(args.out)
     torch.set_num_threads(args.threads)
+    return (_on_servers if args.server else _on_engine)(args)
+
+
+def _on_servers(args: argparse.Namespace) -> int:
+    served = server_command.look(args)
+    chat = args.prompt != "plain"
+    plan = _plan(args, chat)
+    plan.task.check_outputs(args.out, [arm.label for arm in plan.arms])
+    settings = server_command.settings(served) | _shared_settings(plan, chat)
+    book = _journal(args, plan, settings, torch.device("cpu"))
+    try:
+        if len(book.samples) < plan.total:
+            with progress.shown(plan.total, len(book.samples), args.out) as tick:
+                server_command.run_missing(args, served, plan, book, tick, chat)
+    finally:
+        book.close()
+    return report(args.out, plan, as_json=args.json)
+
+
+def _on_engine(args: argparse.Namespace) -> int:
     folder = _folder(args)
     chat = _chat(args.prompt, load_tokenizer(folder, bool(args.trust_remote_code)))
     plan = _plan(args, chat)
     where = {key: getattr(args, key) or "auto" for key in ("device", "dtype")}
     device = torch.device("cuda" if torch.cuda.is_available() and where["device"] != "cpu" else "cpu")
     plan.task.check_outputs(args.out, [arm.label for arm in plan.arms])
-    settings = _settings(args, plan, folder, where, chat)
-    items = {item.id for item in plan.task.items}
-    book = journal.Journal.open(args.out, settings, environment(device), items)
+    book = _journal(args, plan, _settings(args, plan, folder, where, chat), device)
     try:
         if len(book.samples) < plan.total:
             memory_check.check_fits(folder, **where)
@@ -102,13 +132,17 @@ def run(args: argparse.Namespace) -> int:
     return report(args.out, plan, as_json=args.json)
 
 
+def _journal(args: argparse.Namespace, plan: Plan, settings: dict[str, Any], device: torch.device) -> journal.Journal:
+    return journal.Journal.open(args.out, settings, environment(device), {item.id for item in plan.task.items})
+
+
 def _decode(args: argparse.Namespace, plan: Plan, folder: Path, book: journal.Journal, chat: bool) -> None:
     engine: Any = load_engine(args.engine, folder, **engine_options(args))
 
     def prompt(text: str) -> Prompt:
         return chat_prompt(engine.tokenizer, text).ids if chat else text
 
-    _check_positions(engine, [prompt(item.prompt) for item in plan.task.items], plan.max_new_tokens)
+    _check_positions(engine, [prompt(item.prompt) for item in plan.task.items], plan.most_new_tokens)
     with progress.shown(plan.total, len(book.samples), args.out) as tick:
         run_missing(engine, prompt, plan, book, tick)
 
@@ -137,42 +171,44 @@ def report(out: Path, plan: Plan, *, as_json: bool) -> int:
     if as_json:
         json_text.write({"settings": settings, "arms": rows, "baseline": baseline, "note": summary.NOTE})
     else:
-        sys.stdout.write(summary.render(settings, rows, baseline))
+        sys.stdout.write(summary_text.render(settings, rows, baseline))
     for path in plan.task.write_outputs(out, settings, contents.samples):
         sys.stderr.write(f"generations for the official harness: {path}\n")
     return int(len(contents.samples) < plan.total)
 
 
 def _plan(args: argparse.Namespace, chat: bool) -> Plan:
-    options = TaskOptions(args.data, args.n, args.seed, chat, args.numbers)
-    task = task_named(args.task).from_options(options)
+    config, run_code = assignments(args.task_config), args.run_code
+    options = TaskOptions(args.data, args.n, args.seed, chat, args.numbers, config=config, run_code=run_code)
+    task = make_task(args.task, options)
     parameters = grid.parameter_grid(args.param, args.beta, args.policy)
     temperatures, top_p = args.temperature, args.top_p
     if args.sweep == "paper":
         parameters["beta"] = list(grid.PAPER_BETAS)
         temperatures, top_p = grid.PAPER_TEMPERATURES, grid.PAPER_TOP_P
     arms = grid.make_arms(args.policy, parameters, temperatures, top_p)
+    arms += grid.longer_arms(arms, args.longer)
     batch = args.batch or (OWN_BATCH if ENGINES[args.engine].batches_itself else BATCH)
     limit = args.max_new_tokens or task.max_new_tokens
-    return Plan(task, arms, args.samples, args.seed, limit, batch, MoIConfig.preset(args.preset))
+    return Plan(task, arms, args.samples, args.seed, limit, batch, MoIConfig.preset(args.preset or "official"))
 
 
 def _settings(args: argparse.Namespace, plan: Plan, folder: Path, where: dict[str, str], chat: bool) -> dict[str, Any]:
     """What must stay the same when a file is resumed."""
     base = {key: value for key, value in plan.base.to_dict().items() if key in ("top_k", "entropy", "prior")}
+    mine = {"model": identity(folder), "engine": args.engine, **where, "threads": args.threads, "moi": base}
+    return {**mine, **_shared_settings(plan, chat), "batch": plan.batch}
+
+
+def _shared_settings(plan: Plan, chat: bool) -> dict[str, Any]:
+    """Those that do not depend on where a plan is decoded."""
     return {
         "task": plan.task.settings,
-        "model": identity(folder),
-        "engine": args.engine,
-        **where,
-        "threads": args.threads,
         "prompt": "chat" if chat else "plain",
-        "moi": base,
-        "arms": [arm.to_dict() for arm in plan.arms],
+        "arms": [arm.to_dict() | arm.limit(plan.max_new_tokens) for arm in plan.arms],
         "samples": plan.samples,
         "seed": plan.seed,
         "max_new_tokens": plan.max_new_tokens,
-        "batch": plan.batch,
     }
 
 

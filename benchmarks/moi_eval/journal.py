@@ -24,6 +24,7 @@ SCHEMA = 1
 KIND = "moi-eval"
 _BEGINNING = f'{{"kind":"{KIND}",'.encode()
 _SAMPLE_KEYS = set(Sample.model_fields)
+_NEEDED_KEYS = {name for name, field in Sample.model_fields.items() if field.is_required()}
 
 
 class Key(NamedTuple):
@@ -61,8 +62,8 @@ def load(path: Path) -> Contents:
             header = _check_header(path, record)
             known = _Known(header["settings"])
             continue
-        if set(record) != _SAMPLE_KEYS:
-            raise ValueError(f"{path} line {number} is no sample: it must hold {', '.join(sorted(_SAMPLE_KEYS))}")
+        if not _NEEDED_KEYS <= set(record) <= _SAMPLE_KEYS:
+            raise ValueError(f"{path} line {number} is no sample: it must hold {', '.join(sorted(_NEEDED_KEYS))}")
         validate(Sample, record, f"{path} line {number}")
         key = Key(record["arm"], record["item"], record["sample"])
         known.check(record, f"{path} line {number}")
@@ -77,7 +78,8 @@ class _Known:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = settings
-        self._arms = [arm["label"] for arm in settings.get("arms", ())]
+        own = settings.get("max_new_tokens")
+        self._arms = {arm["label"]: arm.get("max_new_tokens", own) for arm in settings.get("arms", ())}
         self._items = set[str]()
 
     def check(self, sample: dict[str, Any], where: str) -> None:
@@ -87,8 +89,8 @@ class _Known:
             raise ValueError(f"{where} has arm={sample['arm']!r}; allowed: {', '.join(map(repr, self._arms))}")
         if sample["sample"] >= settings["samples"]:
             raise ValueError(f"{where} has sample={sample['sample']}; allowed: 0 to {settings['samples'] - 1}")
-        if sample["tokens"] > settings["max_new_tokens"]:
-            raise ValueError(f"{where} has tokens={sample['tokens']}; allowed: 1 to {settings['max_new_tokens']}")
+        if sample["tokens"] > (most := self._arms[sample["arm"]]):
+            raise ValueError(f"{where} has tokens={sample['tokens']}; allowed: 1 to {most}")
         self._items.add(sample["item"])
         if len(self._items) > task["n"]:
             raise ValueError(f"{where} has item={sample['item']!r}, problem {len(self._items)} of {task['n']}")
@@ -170,7 +172,7 @@ class Journal:
     def append(self, key: Key, record: dict[str, Any]) -> None:
         """Write a finished sample; it is on disk when this returns."""
         line = {**key._asdict(), **record}
-        assert set(line) == _SAMPLE_KEYS
+        assert _NEEDED_KEYS <= set(line) <= _SAMPLE_KEYS
         if not self.samples:
             self._write(self._header)
         self._write(line)

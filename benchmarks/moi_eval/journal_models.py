@@ -26,10 +26,11 @@ class Model(ReadModel):
 
 
 class Arm(ReadModel):
-    """Its label, and the label of the plain arm it is compared with."""
+    """Its label, and the label of the plain arm it is compared with; its limit where it is not that of the others."""
 
     label: str
     plain: str
+    max_new_tokens: Count = 1
 
 
 class Settings(ReadModel):
@@ -52,7 +53,9 @@ class Settings(ReadModel):
 
 
 class Sample(ReadModel):
-    """One decoded text; solved is null where this project does not judge."""
+    """One decoded text; solved is null where this project does not judge, entropy and intervention where a server tells
+    nothing of plain texts. Samples that answer alike have the same `answer`, which a majority vote counts.
+    """
 
     model_config = ConfigDict(extra="forbid")
     arm: str
@@ -62,6 +65,7 @@ class Sample(ReadModel):
     outcome: str
     tokens: Count
     finish: str
-    entropy: Share
-    intervention: Share
+    entropy: Share | None
+    intervention: Share | None
+    answer: str | None = None
     text: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,20 @@ def records(path: Path) -> list[tuple[int, dict[str, Any]]]:
             found.append((number, _record(path, number, line)))
     if not found:
         raise ValueError(f"{path} holds no problem")
+    return found
+
+
+def assignments(texts: Sequence[str]) -> dict[str, Any]:
+    """Values by key of several "key=value", read as JSON, or else as text; ValueError for one without "=", or twice."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals or key in found:
+            raise ValueError(f"{text!r} is not allowed; write each key once, as key=value")
+        try:
+            found[key] = json.loads(value, parse_constant=_constant)
+        except ValueError:
+            found[key] = value
     return found
 
 

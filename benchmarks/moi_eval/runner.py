@@ -38,6 +38,11 @@ class Plan:
         """Samples in all."""
         return len(self.arms) * len(self.task.items) * self.samples
 
+    @property
+    def most_new_tokens(self) -> int:
+        """The limit of the arm with the highest."""
+        return self.max_new_tokens * max(arm.longer for arm in self.arms)
+
     def batches(self) -> list[tuple[Arm, list[tuple[Item, int]]]]:
         """Samples that are decoded together: (item, number of the sample), arm by arm."""
         rows = [(item, sample) for item in self.task.items for sample in range(self.samples)]
@@ -64,6 +69,7 @@ class _Partial:
         return {
             "solved": verdict.solved,
             "outcome": verdict.outcome,
+            "answer": verdict.answer,
             "tokens": count,
             "finish": finish,
             "entropy": round(sum(self.entropies) / count, 6),

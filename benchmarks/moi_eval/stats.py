@@ -81,3 +81,31 @@ def holm(p_values: Sequence[float]) -> list[float]:
         worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = worst
     return adjusted
+
+
+def pass_at(solved: Sequence[int], samples: int, k: int) -> float:
+    """The chance that one of k samples of a problem solves it, over problems: without bias from `solved` of `samples`
+    for each. ValueError unless 1 <= k <= samples.
+    """
+    if not 1 <= k <= samples:
+        raise ValueError(f"k={k} is not allowed; it must be in 1..{samples}")
+    require("eval", "scipy")
+    from scipy.stats import hypergeom
+
+    # none of the k that are drawn, of all samples without putting back, is one of those that solve it
+    return float(1 - statistics.fmean(hypergeom.pmf(0, samples, count, k) for count in solved))
+
+
+def detectable(differences: Sequence[int], samples: int, comparisons: int) -> float | None:
+    """The difference in share solved that would be found in 80 % of such runs, at 5 % over all `comparisons` of a table
+    (Bonferroni, Holm's first step), from how much the problems' differences spread; None if nothing moved.
+    """
+    require("eval", "scipy")
+    from scipy.stats import norm
+
+    means = [difference / samples for difference in differences]
+    spread = statistics.stdev(means) if len(means) > 1 else 0.0
+    if spread == 0:
+        return None
+    reach = float(norm.ppf(1 - 0.025 / comparisons) + norm.ppf(0.8))
+    return reach * spread / math.sqrt(len(means))

@@ -6,20 +6,26 @@ import math
 import statistics
 from typing import Any
 
+from moi_eval.entropy_bins import by_entropy
 from moi_eval.journal import Key
-from moi_eval.stats import difference_interval, holm, share_interval, sign_flip_p
-from moi_eval.text_table import text_table
+from moi_eval.stats import detectable, difference_interval, holm, pass_at, share_interval, sign_flip_p
+from moi_eval.texts import repeated
+from moi_eval.votes import vote_rows
 
 NOTE = (
     "Intervals are 95 %, over problems. 'against plain' is the paired difference, in points, to plain decoding\n"
     "at the same temperature and top-p from the same noise. p is exact (McNemar; with several samples a problem its\n"
-    "generalisation, sign flips of whole problems); Holm's adjustment counts all comparisons of this table."
+    "generalisation, sign flips of whole problems); Holm's adjustment counts all comparisons of this table.\n"
+    "Tokens are those of one answer; a majority of n costs n texts. Cut: texts that the limit ended. Repeated: the\n"
+    "share of a text's 4-grams of words that stood in it before."
 )
 Samples = dict[Key, dict[str, Any]]
 
 
 def summarise(settings: dict[str, Any], samples: Samples) -> list[dict[str, Any]]:
-    """A row for each arm, in the order of the settings; arms that are not complete say how far they are."""
+    """A row for each arm, in the order of the settings, then one for each majority vote over plain samples; arms that
+    are not complete say how far they are.
+    """
     wanted = settings["task"]["n"] * settings["samples"]
     by_arm: dict[str, Samples] = {arm["label"]: {} for arm in settings["arms"]}
     for key, record in samples.items():
@@ -29,9 +35,15 @@ def summarise(settings: dict[str, Any], samples: Samples) -> list[dict[str, Any]
     compared = [row for row in rows if row["label"] in complete and row["plain"] in complete - {row["label"]}]
     for row in compared:
         row["paired"] = _paired(by_arm[row["label"]], by_arm[row["plain"]], settings["samples"])
+    for row in compared:
+        own, other = (_records(by_arm[row[key]]) for key in ("label", "plain"))
+        moved = [_count(own[item]) - _count(other[item]) for item in own]
+        row["paired"]["detectable"] = detectable(moved, settings["samples"], len(compared))
+        row["paired"]["by_entropy"] = by_entropy(own, other, settings["samples"])
     for row, adjusted in zip(compared, holm([row["paired"]["p"] for row in compared]), strict=True):
         row["paired"]["p_holm"] = adjusted
-    return rows
+    plain = [arm for arm in settings["arms"] if arm["label"] == arm["plain"] and arm["label"] in complete]
+    return rows + [row for arm in plain for row in vote_rows(arm, _records(by_arm[arm["label"]]))]
 
 
 def _row(arm: dict[str, Any], samples: Samples, wanted: int, per_problem: int) -> dict[str, Any]:
@@ -39,23 +51,44 @@ def _row(arm: dict[str, Any], samples: Samples, wanted: int, per_problem: int) -
     if not samples:
         return row
     records = list(samples.values())
-    for key in ("entropy", "intervention", "tokens"):
-        weights = [1 if key == "tokens" else record["tokens"] for record in records]
-        row[f"mean_{key}"] = math.fsum(r[key] * w for r, w in zip(records, weights, strict=True)) / sum(weights)
-    row["finished"] = statistics.fmean(record["finish"] != "length" for record in records)
+    row["mean_tokens"] = statistics.fmean(record["tokens"] for record in records)
+    for key in ("entropy", "intervention"):
+        row[f"mean_{key}"] = _token_mean(records, key)
+    row["cut"] = statistics.fmean(record["finish"] == "length" for record in records)
+    row["finished"], row["pass_at"] = 1 - row["cut"], {}
+    row["repeated"] = statistics.fmean(repeated(record["text"]) for record in records)
     if len(samples) == wanted and all(record["solved"] is not None for record in records):
         counts = list(_solved(samples).values())
         row["solved"], row["share"] = sum(counts), sum(counts) / wanted
         row["low"], row["high"] = share_interval(counts, per_problem)
+        ks = [1 << power for power in range(per_problem.bit_length())] if per_problem > 1 else []
+        row["pass_at"] = {k: pass_at(counts, per_problem, k) for k in ks}
     return row
+
+
+def _token_mean(records: list[dict[str, Any]], key: str) -> float | None:
+    """The mean over all tokens; None where a server told nothing of some text."""
+    if any(record[key] is None for record in records):
+        return None
+    total: int = sum(record["tokens"] for record in records)
+    return math.fsum(record[key] * record["tokens"] for record in records) / total
+
+
+def _records(samples: Samples) -> dict[str, list[dict[str, Any]]]:
+    """Of each problem, by the number of the sample."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for key in sorted(samples):
+        found.setdefault(key.item, []).append(samples[key])
+    return found
+
+
+def _count(records: list[dict[str, Any]]) -> int:
+    return sum(bool(record["solved"]) for record in records)
 
 
 def _solved(samples: Samples) -> dict[str, int]:
     """Solved samples of each problem."""
-    counts = dict[str, int]()
-    for key in sorted(samples):
-        counts[key.item] = counts.get(key.item, 0) + bool(samples[key]["solved"])
-    return counts
+    return {item: _count(records) for item, records in _records(samples).items()}
 
 
 def _paired(mine: Samples, plain: Samples, per_problem: int) -> dict[str, float]:
@@ -70,39 +103,3 @@ def _paired(mine: Samples, plain: Samples, per_problem: int) -> dict[str, float]
 def _at(key: Key, samples: Samples) -> Key:
     """The sample of another arm that drew the same noise."""
     return key._replace(arm=next(iter(samples)).arm)
-
-
-def render(settings: dict[str, Any], rows: list[dict[str, Any]], baseline: tuple[str, float] | None) -> str:
-    """The table for people."""
-    task = settings["task"]
-    head = [
-        "decoding",
-        "solved",
-        "95 % interval",
-        "against plain",
-        "won/lost",
-        "p",
-        "Holm",
-        "entropy",
-        "interv.",
-        "tokens",
-    ]
-    lines = [[row["label"], *_cells(row)] for row in rows]
-    if baseline is not None:
-        lines.append([baseline[0], f"{baseline[1]:.1%}", "expected", *[""] * 7])
-    what = f"{task['name']}: {task['n']} problems x {settings['samples']} samples, {settings['model']['name']}"
-    return f"{what}, engine {settings['engine']}\n\n{text_table(head, lines)}\n\n{NOTE}\n"
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    if not row["done"]:
-        return ["not begun", *[""] * 8]
-    means = [f"{row['mean_entropy']:.3f}", f"{row['mean_intervention']:.3f}", f"{row['mean_tokens']:.1f}"]
-    if row["share"] is None:
-        state = "not judged here" if row["done"] == row["wanted"] else f"{row['done']} of {row['wanted']}"
-        return [state, *[""] * 5, *means]
-    cells = [f"{row['share']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}"]
-    if (pair := row["paired"]) is None:
-        return [*cells, *[""] * 4, *means]
-    spread = f"{100 * pair['difference']:+.1f} [{100 * pair['low']:+.1f}, {100 * pair['high']:+.1f}]"
-    return [*cells, spread, f"{pair['won']}/{pair['lost']}", f"{pair['p']:.3g}", f"{pair['p_holm']:.3g}", *means]

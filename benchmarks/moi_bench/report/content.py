@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from moi_bench.report import figures, headline, scaling, tables
+from moi_bench.report import eval_figures, figures, headline, scaling, tables
 from moi_bench.report.onnx_table import onnx_table
 from moi_bench.report.results import Evaluation, Results, is_real
 from moi_bench.report.sglang_tables import host_table, throughput_table
@@ -55,6 +55,8 @@ def _accuracy(evaluations: list[Evaluation]) -> Iterator[Section]:
         drawn = (
             [figures.intervals(dots, "problems solved, %", "Share of problems solved; 95 % interval")] if dots else []
         )
+        more = (eval_figures.against_tokens(evaluation), eval_figures.against_entropy(evaluation))
+        drawn += [figure for figure in more if figure is not None]
         yield Section(title, [], drawn, [tables.eval_table(evaluation)], level=3)
 
 

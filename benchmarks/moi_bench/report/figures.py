@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Points = Sequence[tuple[float, float]]
+Dot = tuple[float, float, float, float]  # (x, y, low, high)
 Interval = tuple[str, float, float, float]  # (name, value, low, high)
 
 _WIDTH, _FONT = 5.0, 11.0  # inches of 72 points: as wide as a phone, so that text is as large there
@@ -84,6 +85,36 @@ def intervals(rows: Sequence[Interval], x_label: str, title: str, reference: tup
         return _figure(figure, title, html.escape(note))
 
 
+def dots(series: Mapping[str, Sequence[Dot]], x_label: str, y_label: str, title: str, *, log: bool = False) -> str:
+    """Dots with upright intervals over x, linear or logarithmic, those of one name joined by a line; a legend above."""
+    with _drawing(f"{title} {series}"):
+        figure, axes = _axes(3.2)
+        free: dict[str, Any] = {"clip_on": False}
+        for index, values in enumerate(series.values()):
+            colour = _SERIES[index % 6]
+            found = sorted(values)
+            axes.plot(
+                [x for x, *_ in found], [y for _, y, *_ in found], color=colour, marker=_MARKERS[_mark(index)], **free
+            )
+            for x, _, low, high in found:
+                axes.plot([x, x], [low, high], color=colour, linewidth=1.5, **free)
+        axes.axhline(0, color=_SOFT, linewidth=1, clip_on=False)
+        if log:
+            axes.set_xscale("log")
+            xs = sorted({x for values in series.values() for x, *_ in values})
+            axes.set_xticks(
+                [xs[0], xs[-1]] if xs[0] < xs[-1] else xs[:1], [_short(x) for x in dict.fromkeys((xs[0], xs[-1]))]
+            )
+            axes.minorticks_off()
+        else:
+            _linear(axes.xaxis)
+        _linear(axes.yaxis)
+        axes.grid(axis="y", color=_LINE, clip_on=False)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        return _figure(figure, title, "".join(_key(index, name) for index, name in enumerate(series)))
+
+
 def _axes(height: float, left: float = 0.17) -> tuple[Any, Axes]:
     from matplotlib.figure import Figure
 
@@ -137,8 +168,13 @@ def _figure(figure: Any, title: str, note: str) -> str:
 
 
 def _key(index: int, name: str) -> str:
-    mark = "●■▲◆▼★"[index % 6]
+    mark = "●■▲◆▼★"[_mark(index)]
     return f'<span class="key s{index % 6}">{mark} {html.escape(name)}</span> '
+
+
+def _mark(index: int) -> int:
+    """Of a series: two of one colour have different ones."""
+    return (index + index // 6) % 6
 
 
 def _wrapped(name: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from moi_bench.report.results import Evaluation, is_real
 from moi_bench.rows import Row
+from moi_eval.summary_text import known, power_line
 from moi_serving.slots.tables import Tables
 
 # arXiv 2505.14827, Table 3: QwQ-32B on CountDown, vLLM, eager on both sides, output tokens/s.
@@ -128,19 +129,20 @@ def title(evaluation: Evaluation) -> str:
 def eval_table(evaluation: Evaluation) -> Table:
     """Of `moi eval`."""
     head = ["decoding", "solved", "95 % interval", "against plain, points", "won/lost", "p", "p (Holm)"]
-    head += ["entropy", "intervention"]
-    return Table(head, [_arm_cells(arm) for arm in evaluation.arms], [])
+    head += ["tokens", "cut", "repeated", "entropy", "intervention"]
+    return Table(head, [_arm_cells(arm) for arm in evaluation.arms], list(filter(None, [power_line(evaluation.arms)])))
 
 
 def _arm_cells(arm: dict[str, Any]) -> list[str]:
     if arm["share"] is None:
-        return [arm["label"], f"{arm['done']} of {arm['wanted']} done", *[""] * 7]
+        return [arm["label"], f"{arm['done']} of {arm['wanted']} done", *[""] * 10]
     pair = arm["paired"]
     paired = [""] * 4
     if pair is not None:
         spread = f"{100 * pair['difference']:+.1f} [{100 * pair['low']:+.1f}, {100 * pair['high']:+.1f}]"
         paired = [spread, f"{pair['won']}/{pair['lost']}", f"{pair['p']:.3g}", f"{pair['p_holm']:.3g}"]
-    means = [f"{arm['mean_entropy']:.3f}", f"{arm['mean_intervention']:.3f}"]
+    means = [f"{arm['mean_tokens']:.1f}", known(arm["cut"], ".1%"), known(arm["repeated"], ".1%")]
+    means += [known(arm["mean_entropy"], ".3f"), known(arm["mean_intervention"], ".3f")]
     return [arm["label"], f"{arm['share']:.1%}", f"{arm['low']:.1%} to {arm['high']:.1%}", *paired, *means]
 
 

@@ -39,4 +39,4 @@ class AIMETask(FileTask):
         found = None if boxed is None else integer(boxed)
         if found is None:
             return Verdict(False, "no answer" if boxed is None else "malformed")
-        return Verdict(found == item.answer, "solved" if found == item.answer else "wrong value")
+        return Verdict(found == item.answer, "solved" if found == item.answer else "wrong value", str(found))

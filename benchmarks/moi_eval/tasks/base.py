@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,10 +23,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Verdict:
-    """solved is None where this project does not judge; outcome says in a word what became of the answer."""
+    """solved is None where this project does not judge; outcome says in a word what became of the answer.
+
+    answer  what a majority vote counts: the same for texts that answer alike; None for no answer, and where a task has
+            none that could be alike, such as programs
+    """
 
     solved: bool | None
     outcome: str
+    answer: str | None = None
 
 
 # Raised when judging changes: samples that were judged otherwise are not counted together.
@@ -50,6 +55,9 @@ class TaskOptions:
     seed     of problems, and of whatever a task shuffles
     chat     whether prompts go through a chat template
     numbers  of Countdown: 3 or 4
+    variant  what stands behind the colon of NAME:VARIANT, or None
+    config   settings that only this task knows, by name
+    run_code whether programs that models wrote may be run here
     """
 
     data: Path | None = None
@@ -57,6 +65,9 @@ class TaskOptions:
     seed: int = 0
     chat: bool = False
     numbers: int = 3
+    variant: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    run_code: bool = False
 
 
 class Task(ABC):
@@ -66,9 +77,11 @@ class Task(ABC):
     max_new_tokens  the limit used unless the user gives one
     items           the problems; names are unique
     settings        what identifies them in the header of a results file
+    takes           which of "variant", "config" and "run_code" it reads; given to another task they are an error
     """
 
     name: ClassVar[str]
+    takes: ClassVar[tuple[str, ...]] = ()
     max_new_tokens: int
 
     def __init__(self, items: Sequence[Item], seed: int, **more: Any) -> None:

@@ -38,7 +38,7 @@ class GPQATask(FileTask):
         if found is None or found == SEVERAL:
             return Verdict(False, "no answer" if found is None else "malformed")
         right = found == item.answer
-        return Verdict(right, "solved" if right else "wrong choice")
+        return Verdict(right, "solved" if right else "wrong choice", found)
 
     def baseline(self, max_new_tokens: int) -> tuple[str, float] | None:
         """See `Task.baseline`: one choice of four."""

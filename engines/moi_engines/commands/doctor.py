@@ -15,6 +15,7 @@ import moi
 from moi import json_text
 from moi.kernels import IMPLEMENTATIONS
 from moi_engines import ENGINES
+from moi_engines.commands import doctor_server
 from moi_engines.onnx_providers import provider_reasons
 
 _LIBRARIES = ("torch", "numba", "triton", "flashinfer-python", "onnx")  # beside those of the engines
@@ -25,11 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--backend", choices=list(ENGINES), help="this one alone; the exit status tells")
     only.add_argument("--onnx", metavar="DIR", help="list the nodes of an exported model that TensorRT would refuse")
+    doctor_server.add_arguments(only, parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 if the torch engine is usable, or the backend or exported model that was asked about."""
+    """0 if the torch engine is usable, or the backend, exported model or server that was asked about."""
+    if args.server is not None:
+        return doctor_server.run(args)
     if args.onnx is not None:
         return _examine_onnx(args.onnx, args.json)
     if args.backend is not None:

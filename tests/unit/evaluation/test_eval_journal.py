@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -230,6 +231,7 @@ _SAMPLES = st.fixed_dictionaries(
 )
 
 
+@hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])  # the machine may be busy
 @given(st.lists(_SAMPLES, max_size=14))
 def test_whatever_is_loaded_can_be_counted(tmp_path_factory: pytest.TempPathFactory, samples: list[Any]) -> None:
     file = tmp_path_factory.mktemp("drawn") / "r.jsonl"
