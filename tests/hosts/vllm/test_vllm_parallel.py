@@ -60,13 +60,14 @@ def test_a_request_that_says_nothing_mixes_as_the_server_says(ask: Any, agree: A
 
 
 def test_a_prompt_of_embeddings_is_mixed_as_that_of_its_tokens(ask: Any, agree: Any, server: Any) -> None:
-    (prompt,) = ask.prompts("embeddings", 1)
+    prompts, settings = ask.prompts("embeddings", 4), {"beta": 4.0, "per_token": 1}
     weights = load_file(server.model / "model.safetensors")
     (table,) = (weight for name, weight in weights.items() if "embed_tokens" in name)
     scale = torch.tensor(table.shape[1] ** 0.5, dtype=table.dtype)  # as Gemma embeds
-    with io.BytesIO() as data:
-        torch.save(table[prompt] * scale, data)
-        encoded = base64.b64encode(data.getvalue()).decode()
-    settings = {"beta": 2.0, "per_token": 1}
-    answer = server.complete(None, settings, prompt_embeds=encoded)
-    agree(server.model, [prompt], [settings], [answer])
+    answers = []
+    for prompt in prompts:
+        with io.BytesIO() as data:
+            torch.save(table[prompt] * scale, data)
+            encoded = base64.b64encode(data.getvalue()).decode()
+        answers.append(server.complete(None, settings, prompt_embeds=encoded, max_tokens=12))
+    agree(server.model, prompts, [settings] * 4, answers)

@@ -64,7 +64,7 @@ def test_a_phone_shows_it_without_sideways_scrolling(browser: str, report: Path,
     assert measured["width"] == PHONE_PX
     assert measured["scroll"] <= PHONE_PX
     assert measured["over"] == []
-    assert measured["plots"] == 7
+    assert measured["plots"] == 8
     assert measured["least"] >= 10, "text of the plots is too small to read"
 
 

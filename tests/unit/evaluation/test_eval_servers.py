@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -177,8 +178,14 @@ def test_when_all_die_what_was_finished_is_kept_and_others_go_on(
 def test_a_client_that_is_stopped_goes_on_where_it_was(
     serve: Any, tmp_path: Path, whole: list[str], end: signal.Signals
 ) -> None:
-    out, slow = tmp_path / "r.jsonl", serve(seconds=0.1)
-    argv = command(out, slow, more=("--concurrency", "3"))
+    out, gate = tmp_path / "r.jsonl", threading.Event()
+
+    def answered_later(number: int) -> None:
+        if number >= 12:
+            gate.wait(60)
+
+    held = serve(fault=answered_later)
+    argv = command(out, held, more=("--concurrency", "3"))
     process = subprocess.Popen([sys.executable, "-m", "moi", *argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
     with process.stderr:
@@ -190,11 +197,11 @@ def test_a_client_that_is_stopped_goes_on_where_it_was(
     safe = set(out.read_text().rpartition("\n")[0].splitlines()[1:])
     assert 0 < len(safe) < TOTAL
     assert safe < set(whole)
-    before = len(slow.bodies)
-    slow.seconds = 0
-    assert main(command(out, slow)) == 0
+    before = len(held.bodies)
+    gate.set()
+    assert main(command(out, held)) == 0
     assert samples(out) == whole
-    assert len(slow.bodies) - before == TOTAL - len(safe) + 3  # and a probe for each arm
+    assert len(held.bodies) - before == TOTAL - len(safe) + 3  # and a probe for each arm
 
 
 def test_requests_at_a_time_are_bounded_and_shared_between_servers(serve: Any, tmp_path: Path) -> None:
