@@ -34,7 +34,7 @@ def child(prompts: Any, run_child: Any, vllm_model: Any, real_model: Any, tmp_pa
     scratch = Path(tmp_path_factory.mktemp("engine"))
     file = scratch / "cases.json"
     file.write_text(json.dumps({"prompts": prompts, "moi": MOI, "tokens": TOKENS}))
-    return run_child("engine_child.py", vllm_model("llama"), real_model("smollm2-135m"), file, scratch)
+    return run_child("engine_child.py", vllm_model("qwen2"), real_model("smollm2-135m"), file, scratch)
 
 
 def test_a_pretrained_model_agrees_over_64_tokens(child: Any, prompts: Any, real_model: Any) -> None:
