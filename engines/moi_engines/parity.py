@@ -47,8 +47,9 @@ TOLERANCES = {
     "float16": Tolerance(5e-2, 5e-2, 5e-2, rounding=4e-3),
     # Eight times float16's.
     "bfloat16": Tolerance(0.3, 0.3, 0.3, rounding=2e-2),
-    # The reference has the same int4 weights, but ONNX Runtime rounds what it multiplies them with to 8 bits, by blocks
-    # whose largest entry sets the step: about one token in a thousand is further off. A fault stays for many tokens.
+    # The reference has the same int4 weights bit for bit (`parity_types`), and a graph with float32 products is held to
+    # float32's tolerance. But ONNX Runtime rounds what it multiplies them with to 8 bits, by blocks whose largest entry
+    # sets the step: about one token in a thousand is further off. A fault stays for many tokens.
     "int4": Tolerance(0.5, 0.6, 0.6, rounding=3e-2, outliers=0.05),
 }
 FLOAT32 = TOLERANCES["float32"]

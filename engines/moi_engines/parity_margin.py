@@ -1,9 +1,10 @@
 """How far a token is from being a right choice, given the logits that it was chosen from.
 
-The margin is the smallest eps in 0..1 with which the choice is right: every logit divided by the temperature may be
-off by eps (in nats: a share eps of the token's probability), and the thresholds of top-p and min-p, the sums of the
-CDF and the noise by eps (in probability). So 0 is the reference's own choice, 1 one that it would never make, and
-one tolerance holds for flat and for sharp distributions, for large vocabularies and for small ones.
+The margin is the smallest eps in 0..1 with which the choice is right: the difference of any two logits divided by the
+temperature may be off by eps (in nats: a share eps of one probability beside another), and the thresholds of top-p and
+min-p, the sums of the CDF and the noise by eps (in probability). So 0 is the reference's own choice, 1 one that it
+would never make, and one tolerance holds for flat and for sharp distributions, for large vocabularies and for small
+ones.
 
 Dims: V vocabulary. Ranks and the CDF run by (logit desc, id asc), as `moi_engines.sampler`.
 """

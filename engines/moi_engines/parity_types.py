@@ -28,19 +28,23 @@ def types_here(spec: EngineSpec, model: Path) -> Types:
 
 @torch.no_grad()
 def round_to_int4(decoder: nn.Module, table: Tensor) -> None:
-    """Round the weights of linear layers as `moi export --quantize int4`, in place; not a tied output layer.
-
-    Blocks of 32 inputs share a scale: the entry of largest magnitude becomes -8.
-    """
+    """Round the weights of linear layers as `moi export --quantize int4`, in place; not a tied output layer."""
     for layer in decoder.modules():
         if isinstance(layer, nn.Linear) and layer.weight is not table:
-            layer.weight.copy_(_int4(layer.weight))
+            layer.weight.copy_(int4(layer.weight))
 
 
-def _int4(weight: Tensor) -> Tensor:
-    """weight [out,in] after rounding."""
+def int4(weight: Tensor) -> Tensor:
+    """weight [out,in], float32, after rounding, bit for bit as ONNX Runtime's quantizer.
+
+    Blocks of 32 inputs share a scale: the entry of largest magnitude becomes -8, of two that differ in sign the
+    negative one. Halves round up. Weights that were quantized before are full of such ties and halves.
+    """
     rows, inputs = weight.shape
     blocks = nn.functional.pad(weight, (0, -inputs % INT4_BLOCK)).reshape(rows, -1, INT4_BLOCK)
-    scale = blocks.gather(2, blocks.abs().argmax(2, keepdim=True)) / -8
-    steps = (blocks / torch.where(scale == 0, 1.0, scale)).round().clamp(-8, 7)
+    least, most = blocks.aminmax(dim=2, keepdim=True)
+    scale = torch.where(most > -least, most, least) / -8
+    # In float32, as it is there: what is within its rounding of a half is one.
+    steps = blocks * torch.where(scale == 0, 0.0, 1 / scale) + 8
+    steps = (steps.double() + 0.5).floor().clamp(0, 15).float() - 8
     return (steps * scale).reshape(rows, -1)[:, :inputs]

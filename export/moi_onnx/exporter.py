@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 OPSETS = range(18, 25)
+_TALKATIVE = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export", "onnxruntime.quantization")
 
 
 def to_onnx(
@@ -55,7 +56,7 @@ def _reason(error: BaseException) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the exporter's advice to its developers; errors still raise."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
