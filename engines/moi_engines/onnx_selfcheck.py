@@ -44,7 +44,8 @@ def compare(model: Path, folder: Path, new_tokens: int = _TOKENS) -> Parity:
     moi = [graph_config(manifest, beta=beta) for beta in (1.0, 0.25, 0.0, 0.5)]
     kind = manifest.quantize or manifest.dtype
     outputs = ONNXEngine(folder, provider="cpu").generate(prompts, sampling, moi)
-    return judge(Reference(model, weights=kind), Cases(prompts, sampling, moi), outputs, TOLERANCES[kind])
+    reference = Reference(model, weights=kind, source=manifest.dtype)
+    return judge(reference, Cases(prompts, sampling, moi), outputs, TOLERANCES[kind])
 
 
 def graph_config(manifest: Manifest, **settings: Any) -> MoIConfig:

@@ -52,19 +52,20 @@ class Reference:
 
     weights  "float32", "float16", "bfloat16" or "int4", what the weights are rounded to first: those of the
              backend that is judged, whose arithmetic is in question and not its weights
+    source   the type that weights were in before they were rounded to int4
 
     It stays on the CPU, beside whatever a backend keeps on a GPU. The op's own arithmetic is float32 by
     definition, and so is what transformers computes in float32 whatever the model's type (norms, rotary angles).
     Raises what `load_checkpoint` does.
     """
 
-    def __init__(self, model: str | Path, *, weights: str = "float32") -> None:
-        dtype = torch.float32 if weights == "int4" else getattr(torch, weights)
+    def __init__(self, model: str | Path, *, weights: str = "float32", source: str = "float32") -> None:
+        dtype = getattr(torch, source if weights == "int4" else weights)
         self.checkpoint = load_checkpoint(model, torch.device("cpu"), dtype)
         self.limits = self.checkpoint.limits
         decoder = self.checkpoint.model
         if weights == "int4":
-            round_to_int4(decoder, self.checkpoint.table)
+            round_to_int4(decoder.float(), self.checkpoint.table)
         wide = sum(tensor.numel() for tensor in decoder.parameters()) <= FLOAT64_PARAMETERS
         decoder.to(torch.float64 if wide else torch.float32)
 

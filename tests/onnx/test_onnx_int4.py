@@ -30,14 +30,15 @@ from moi_onnx.quantize import quantize_int4
 def quantized(weight: Tensor, draft: Path) -> Tensor:
     """weight [out,in] as the export keeps it."""
     (rows, inputs), value = weight.shape, helper.make_tensor_value_info
+    kind = TensorProto.FLOAT16 if weight.dtype == torch.float16 else TensorProto.FLOAT
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
-    x, y = value("x", TensorProto.FLOAT, [1, inputs]), value("y", TensorProto.FLOAT, [1, rows])
+    x, y = value("x", kind, [1, inputs]), value("y", kind, [1, rows])
     graph = helper.make_graph(nodes, "product", [x], [y], [numpy_helper.from_array(weight.T.numpy(), "w")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
     result = ir.to_proto(quantize_int4(ir.from_proto(model), draft)).graph
     (node,) = result.node
     kept = {each.name: torch.tensor(numpy_helper.to_array(each)) for each in result.initializer}
-    packed, scale = kept[node.input[1]], kept[node.input[2]].reshape(rows, -1, 1)
+    packed, scale = kept[node.input[1]], kept[node.input[2]].float().reshape(rows, -1, 1)
     steps = torch.stack([packed & 15, packed >> 4], -1).reshape(rows, scale.shape[1], INT4_BLOCK).float() - 8
     return (steps * scale).reshape(rows, -1)[:, :inputs]
 
@@ -57,6 +58,18 @@ def test_ties_and_halves_go_where_the_graph_takes_them() -> None:
     block[:6] = torch.tensor([8.0, -8.0, 2.5, -2.5, 7.5, 0.5])
     # The negative one of a tie becomes -8, so the scale is 1; halves round up; 8 is cut to 7.
     assert int4(block[None])[0, :6].tolist() == [7, -8, 3, -2, 7, 1]
+
+
+@pytest.mark.parametrize("source", ["float32", "float16"])
+def test_a_reference_rounds_what_the_export_rounds(
+    source: str, random_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    rounded, whole = (
+        Reference(random_model("qwen3"), weights=kind, source=source).checkpoint.model.model.layers[0].mlp.up_proj
+        for kind in ("int4", source)
+    )
+    given = whole.weight.to(getattr(torch, source))
+    assert torch.equal(rounded.weight.float(), quantized(given, tmp_path))
 
 
 @pytest.mark.slow
