@@ -65,7 +65,7 @@ class Reference:
         self.limits = self.checkpoint.limits
         decoder = self.checkpoint.model
         if weights == "int4":
-            round_to_int4(decoder.float(), self.checkpoint.table)
+            round_to_int4(decoder.float())
         wide = sum(tensor.numel() for tensor in decoder.parameters()) <= FLOAT64_PARAMETERS
         decoder.to(torch.float64 if wide else torch.float32)
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from moi_engines.registry import EngineSpec
 
 INT4_BLOCK = 32
@@ -27,10 +29,11 @@ def types_here(spec: EngineSpec, model: Path) -> Types:
 
 
 @torch.no_grad()
-def round_to_int4(decoder: nn.Module, table: Tensor) -> None:
-    """Round the weights of linear layers as `moi export --quantize int4`, in place; not a tied output layer."""
+def round_to_int4(decoder: PreTrainedModel) -> None:
+    """Round the weights of linear layers as `moi export --quantize int4`, in place; not the output layer's."""
+    output = decoder.get_output_embeddings()
     for layer in decoder.modules():
-        if isinstance(layer, nn.Linear) and layer.weight is not table:
+        if isinstance(layer, nn.Linear) and layer is not output:
             layer.weight.copy_(int4(layer.weight))
 
 

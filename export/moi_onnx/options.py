@@ -25,7 +25,7 @@ class ExportOptions:
     max_length  positions of the static cache: prompt and new tokens together; >= 2
     dtype       of weights and cache: "float32", "float16", "bfloat16"
     functions   "keep" moi::MixInputs and moi::MixEmbed as nodes with a body, or "inline" them
-    quantize    None or "int4": weights of the linear layers in blocks of 4-bit integers
+    quantize    None or "int4": weights of the linear layers, but the output layer, in blocks of 4-bit integers
     moi         K, entropy and prior of the graph; beta and policy stay inputs, row by row
     candidates  of the sampler, 1..1024; fewer than the vocabulary costs a look at the logits now and then
     mixing      False leaves the op out: plain decoding, to measure what the op costs

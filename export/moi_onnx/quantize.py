@@ -14,7 +14,7 @@ BLOCK = 32
 
 
 def quantize_int4(graph: ir.Model, draft: Path) -> ir.Model:
-    """The graph with every MatMul by a constant as MatMulNBits; embedding and tied output stay as they are.
+    """The graph with every MatMul by a constant as MatMulNBits; embedding and output layer (a Gemm) stay as they are.
 
     Works on files in `draft`, which are gone afterwards: a float32 copy does not fit the 2 GB of a protobuf.
     """

@@ -73,12 +73,16 @@ def test_a_reference_rounds_what_the_export_rounds(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("coarse", [False, True], ids=["drawn", "few levels"])
+@pytest.mark.parametrize(
+    ("architecture", "coarse"),
+    [("qwen3", False), ("qwen3", True), ("llama", False)],
+    ids=["drawn", "few levels", "output layer of its own"],
+)
 def test_graphs_are_exact_but_for_their_products(
-    coarse: bool, random_model: Callable[..., Path], make_cases: Callable[..., Cases], tmp_path: Path
+    architecture: str, coarse: bool, random_model: Callable[..., Path], make_cases: Callable[..., Cases], tmp_path: Path
 ) -> None:
     """With activations kept in float32 the graph is held to float32's tolerance."""
-    model = random_model("qwen3")
+    model = random_model(architecture)
     if coarse:
         model = _coarse(model, tmp_path / "coarse")
     folder = export(model, tmp_path / "int4", ExportOptions(max_length=128, quantize="int4"))

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-length", type=int, default=2048, metavar="N", help="positions of the static cache")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--functions", choices=FUNCTIONS, default="keep", help="moi:: nodes, or their bodies inline")
-    parser.add_argument("--quantize", choices=["int4"], help="weights of the linear layers")
+    parser.add_argument("--quantize", choices=["int4"], help="weights of the linear layers but the output layer")
     parser.add_argument("--preset", choices=list(PRESETS), default="official", help="K, entropy and prior of the graph")
     parser.add_argument("--mix-top-k", type=int, metavar="K", help="candidates in the mixture (default: the preset's)")
     parser.add_argument(
