@@ -1,0 +1,94 @@
+"""The plugin in the real SGLang on a GPU: CUDA graphs, overlapped scheduling, several attention backends.
+
+Needs a GPU and SGLang: pytest tests/gpu/test_sglang_graphs.py
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from moi import PRESETS
+from moi_engines.parity import TOLERANCES, Cases, Output, judge
+from moi_engines.parity_reference import Reference
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="captures CUDA graphs: needs a GPU"),
+    pytest.mark.skipif(find_spec("sglang") is None, reason="needs SGLang"),
+]
+
+CHILD = Path(__file__).with_name("sglang_child.py")
+# Widths that SGLang's kernels take.
+SIZES = {
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "head_dim": 64,
+    "num_attention_heads": 4,
+    "initializer_range": 0.04,
+}
+COMMON = {"sampling_backend": "pytorch", "grammar_backend": "none"}
+
+
+def decode(folder: Path, cases: Cases, options: dict[str, Any]) -> list[Output]:
+    """What SGLang generates for all cases at once."""
+    rows = [
+        [prompt, asdict(sampling), moi.to_dict()]
+        for prompt, sampling, moi in zip(cases.prompts, cases.sampling, cases.moi, strict=True)
+    ]
+    asked = {"folder": str(folder), "options": {**COMMON, **options}, "rows": rows}
+    done = subprocess.run(
+        [sys.executable, str(CHILD)], input=json.dumps(asked), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    return [
+        Output(each["token_ids"], each["finish_reason"], each["entropies"], each["interventions"])
+        for each in json.loads(done.stdout.splitlines()[-1])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "preset", "dtype", "attention"),
+    [
+        ("qwen2", "official", "float32", "triton"),
+        ("qwen3", "official", "bfloat16", "fa3"),
+        ("gemma3", "paper", "float16", "triton"),
+    ],
+)
+def test_all_policies_agree_with_the_reference(
+    architecture: str,
+    preset: str,
+    dtype: str,
+    attention: str,
+    drawn_model: Callable[[str], Path],
+    make_cases: Callable[..., Cases],
+) -> None:
+    """Ragged rows of all policies beside plain ones, more of them than the largest captured batch holds."""
+    folder, config = drawn_model(architecture), PRESETS[preset]
+    shared = {"top_k": config.top_k, "entropy": config.entropy, "prior": config.prior}
+    cases = make_cases(name=f"{architecture} {dtype}", count=5, continuous=dtype != "float32", **shared)
+    # SGLang takes both filters of the same distribution, the torch engine one after the other.
+    sampling = [
+        replace(each, seed=row, top_k=each.top_k if each.top_p == 1 else 0) for row, each in enumerate(cases.sampling)
+    ]
+    cases = replace(cases, sampling=sampling, noise=None, own_noise=True)
+    outputs = decode(folder, cases, {"dtype": dtype, "attention_backend": attention})
+    found = judge(Reference(folder, weights=dtype), cases, outputs, TOLERANCES[dtype])
+    assert found.agrees, str(found)
+
+
+@pytest.fixture
+def drawn_model(tmp_path: Path, base_seed: int) -> Callable[[str], Path]:
+    """drawn_model("qwen3") -> the folder of a random model of that architecture, of SIZES."""
+    from moi_engines.testing import save_tiny_model
+
+    return lambda architecture: save_tiny_model(tmp_path, architecture, seed=base_seed, **SIZES)
