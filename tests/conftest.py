@@ -119,14 +119,15 @@ def make_cases(base_seed: int) -> Callable[..., Cases]:
 
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory: pytest.TempPathFactory, base_seed: int) -> Callable[..., Path]:
-    """random_model("qwen3", 2) -> the folder of the third tiny model of that architecture drawn for this run."""
-    folders: dict[tuple[str, int], Path] = {}
+    """random_model("qwen3", 2, hidden_size=64) -> the folder of the third tiny model of that architecture and width,
+    drawn for this run."""
+    folders: dict[tuple[str, int, str], Path] = {}
 
-    def folder(architecture: str, number: int = 0) -> Path:
-        key = (architecture, number)
+    def folder(architecture: str, number: int = 0, **overrides: Any) -> Path:
+        key = architecture, number, repr(sorted(overrides.items()))
         if key not in folders:
             path = tmp_path_factory.mktemp(f"{architecture}-drawn")
-            folders[key] = save_tiny_model(path, architecture, seed=(base_seed + number) % (1 << 31))
+            folders[key] = save_tiny_model(path, architecture, seed=(base_seed + number) % (1 << 31), **overrides)
         return folders[key]
 
     return folder

@@ -69,11 +69,11 @@ def test_all_policies_agree_with_the_reference(
     preset: str,
     dtype: str,
     attention: str,
-    drawn_model: Callable[[str], Path],
+    random_model: Callable[..., Path],
     make_cases: Callable[..., Cases],
 ) -> None:
     """Ragged rows of all policies beside plain ones, more of them than the largest captured batch holds."""
-    folder, config = drawn_model(architecture), PRESETS[preset]
+    folder, config = random_model(architecture, **SIZES), PRESETS[preset]
     shared = {"top_k": config.top_k, "entropy": config.entropy, "prior": config.prior}
     cases = make_cases(name=f"{architecture} {dtype}", count=5, continuous=dtype != "float32", **shared)
     # SGLang takes both filters of the same distribution, the torch engine one after the other.
@@ -84,11 +84,3 @@ def test_all_policies_agree_with_the_reference(
     outputs = decode(folder, cases, {"dtype": dtype, "attention_backend": attention})
     found = judge(Reference(folder, weights=dtype), cases, outputs, TOLERANCES[dtype])
     assert found.agrees, str(found)
-
-
-@pytest.fixture
-def drawn_model(tmp_path: Path, base_seed: int) -> Callable[[str], Path]:
-    """drawn_model("qwen3") -> the folder of a random model of that architecture, of SIZES."""
-    from moi_engines.testing import save_tiny_model
-
-    return lambda architecture: save_tiny_model(tmp_path, architecture, seed=base_seed, **SIZES)

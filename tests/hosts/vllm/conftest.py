@@ -20,7 +20,6 @@ from moi_bench.server import free_port
 from moi_engines import SamplingParams
 from moi_engines.parity import Cases, Output, Parity, judge
 from moi_engines.parity_reference import Reference
-from moi_engines.testing import save_tiny_model
 from served import Served
 
 PYTHON = Path(sys.prefix) / "vllm" / "bin" / "python"
@@ -95,17 +94,9 @@ def ask(base_seed: int) -> Ask:
 
 
 @pytest.fixture(scope="session")
-def vllm_model(tmp_path_factory: pytest.TempPathFactory, base_seed: int) -> Callable[..., Path]:
+def vllm_model(random_model: Callable[..., Path]) -> Callable[[str], Path]:
     """vllm_model("qwen3") -> the folder of a tiny model of that architecture, drawn for this run."""
-    folders: dict[str, Path] = {}
-
-    def folder(architecture: str) -> Path:
-        if architecture not in folders:
-            path = tmp_path_factory.mktemp(f"vllm-{architecture}")
-            folders[architecture] = save_tiny_model(path, architecture, seed=base_seed, **SIZES)
-        return folders[architecture]
-
-    return folder
+    return lambda architecture: random_model(architecture, **SIZES)
 
 
 class Server(Served):
