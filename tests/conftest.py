@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from moi_engines.testing import save_tiny_model
 
 if not torch.cuda.is_available():  # read by Triton when it is first imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of tests that run in the background; programs would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when huggingface_hub is first imported
 # Tiny tensors: a second thread only waits.
 torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS", "1")))

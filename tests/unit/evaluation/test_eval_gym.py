@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,10 @@ def test_a_verdict_that_takes_for_ever_is_wrong_and_the_next_is_judged(
     sums: ReasoningGymTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item, text = sums.items[0], f"<answer>{sums.items[0].answer[1]}</answer>"
-    monkeypatch.setattr("moi_eval.tasks.reasoning_gym.SECONDS", 0.0)
+    monkeypatch.setattr("moi_eval.tasks.reasoning_gym.SECONDS", 0.1)
+    process = sums._worker._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
     assert sums.judge(item, text).outcome == "not judged in time"
     monkeypatch.undo()
     assert sums.judge(item, text).solved
