@@ -19,8 +19,8 @@ import torch
 
 from installed_package import install_package
 from moi import MoIConfig
+from moi.cache_folder import cache_folder
 from moi_engines import SamplingParams
-from moi_engines.gguf_model import cache_folder
 from moi_engines.parity import Cases
 from moi_engines.testing import save_tiny_model
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
@@ -19,6 +18,7 @@ from typing import Any
 
 import torch
 
+from moi.cache_folder import cache_folder
 from moi_onnx.folder import whole_folder
 
 _MAGIC = b"GGUF"
@@ -26,12 +26,6 @@ _FORMAT = 1  # of the conversion: another one makes folders anew
 _NEEDS = ("gguf", "accelerate")
 # Vocabularies that begin with the BOS where the file does not say: SentencePiece's, and Llama 3's among the byte-level.
 _BOS_MODELS, _BOS_SPLITS = ("llama",), ("llama3", "llama-v3", "llama-bpe")
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: $XDG_CACHE_HOME/mixture-of-inputs, by default in ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "mixture-of-inputs"
 
 
 def is_gguf(path: Path) -> bool:

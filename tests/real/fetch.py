@@ -19,7 +19,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from moi_engines.gguf_model import cache_folder, convert
+from moi.cache_folder import cache_folder
+from moi_engines.gguf_model import convert
 from moi_engines.hub import download, explain
 from moi_engines.weights import check_weights
 from moi_onnx.folder import whole_folder

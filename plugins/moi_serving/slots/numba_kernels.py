@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from moi.kernels.numba_cache import compiled, kept
 from moi.kernels.numba_kernels import compiled_mix
-from moi.kernels.numba_loops import compiled, embed
+from moi.kernels.numba_loops import embed
 from moi_serving.row_layout import ENTROPY, NO_TOKEN, NOT_DUE, POSITION, TOKEN, component_count
 
 _mix = compiled_mix()
 _size = compiled(component_count)
 
 
-@compiled
+@kept
 def compute(logits, temperature, slots, policy, parameters, uniforms, over_vocab, sampling, inverse_log, bits, floats):
     """Mixtures of logits [B,V], as bits, into rows [B,W]; the policies of the rows [B]."""
     size, policies, own = _size(bits.shape[1]), policy[slots], parameters[slots]
@@ -27,6 +28,18 @@ def compute(logits, temperature, slots, policy, parameters, uniforms, over_vocab
 
 
 @compiled
+def exclude(ids, weights):
+    """The candidate that is the token has no share: those of the others [S] are divided by what is left."""
+    total = weights[0]
+    for i in range(1, len(ids)):
+        if ids[i] == ids[0]:
+            weights[i] = 0
+        total += weights[i]
+    for i in range(len(ids)):
+        weights[i] /= total
+
+
+@kept
 def store(
     slots,
     policies,
@@ -54,22 +67,11 @@ def store(
         if exclusive[policies[b]]:
             exclude(bits[b, :size], floats[b, size : 2 * size])
         bits[b, POSITION] = NOT_DUE if plain else position[b]
-        mixtures[slot] = bits[b]
+        for word in range(bits.shape[1]):  # copied as a whole, Numba compiles the message of unlike shapes for seconds
+            mixtures[slot, word] = bits[b, word]
 
 
-@compiled
-def exclude(ids, weights):
-    """The candidate that is the token has no share: those of the others [S] are divided by what is left."""
-    total = weights[0]
-    for i in range(1, len(ids)):
-        if ids[i] == ids[0]:
-            weights[i] = 0
-        total += weights[i]
-    for i in range(len(ids)):
-        weights[i] /= total
-
-
-@compiled
+@kept
 def apply(mixtures, floats, slots, token, position, table, start, end, x):
     """Rows of x [B,D] whose mixture is due become that of a float32 table [.,D], which holds the ids start..end-1."""
     size = _size(mixtures.shape[1])

@@ -1,7 +1,7 @@
 """The op on a CPU, compiled by Numba: one pass over the logits where the reference makes many.
 
-Rows run one after the other on the calling thread. Compiled when first used, in some seconds per process, and kept
-in memory only: Numba's cache on disk would not notice a changed policy.
+Rows run one after the other on the calling thread. Compiled when first used, in some seconds, and kept on disk for the
+next process by `numba_cache`.
 """
 
 from __future__ import annotations

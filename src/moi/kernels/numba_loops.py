@@ -7,13 +7,13 @@ Dims: B rows, V vocabulary, K candidates, S = K + 1 slots, D embedding width.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from moi.kernels.numba_cache import compiled, kept
 from moi.policies import Policy
 from moi.policies.arithmetic import rebound
 from moi.policies.declaration import ARGUMENTS, SHARED_UNIFORMS
@@ -31,9 +31,8 @@ _LOG2_E = np.float32(1.4426950408889634)
 _LN2, _LN2_REST = np.float32(0.693359375), np.float32(-2.12194440054690583e-4)  # the first times n is exact
 _SIXTH = tuple(np.float32(1 / math.factorial(n)) for n in range(6, -1, -1))
 
-compiled: Callable[[Callable[..., Any]], Any] = njit(error_model="numpy", nogil=True)
 # Sums in any order, which vectors need.
-reordered: Callable[[Callable[..., Any]], Any] = njit(error_model="numpy", nogil=True, fastmath={"reassoc"})
+reordered = functools.partial(compiled, fastmath={"reassoc"})
 
 
 @compiled
@@ -131,7 +130,7 @@ def mixer(policies: tuple[Policy, ...]) -> Any:
     """The compiled function that fills a Mixture, with the policies by their codes; code 0 is plain."""
     weigh = _by_code(policies)
 
-    @compiled
+    @kept
     def mix(
         bits: Any,
         token: Any,
@@ -231,7 +230,7 @@ def normalise(weights: Any) -> None:
         weights[0] = 1
 
 
-@compiled
+@kept
 def embed(ids: Any, weights: Any, table: Any, start: Any, end: Any, x: Any) -> None:
     """x [B,D] = weighted rows of a float32 table, in slot order."""
     for b in range(len(ids)):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moi.kernels.numba_loops import compiled
+from moi.kernels.numba_cache import compiled, kept
 from moi.philox import FACTORS, ROUNDS, WEYL, WORDS
 
 _FACTORS = (np.uint64(FACTORS[0]), np.uint64(FACTORS[1]))
@@ -30,7 +30,7 @@ def philox(a: Any, b: Any, c: Any, d: Any, low: Any, high: Any) -> Any:
     return a, b, c, d
 
 
-@compiled
+@kept
 def fill(seed: Any, position: Any, out: Any) -> None:
     """out float32 [B,U] of seeds and positions int64 [B]."""
     for b in range(len(out)):
