@@ -140,6 +140,7 @@ class HostRow(Environment):
     median_us: Number
     p10_us: Number | None = None
     p90_us: Number | None = None
+    loop_us: Number | None = None
     target_us: Positive | None = None
 
 

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 
 from moi import MoIConfig
-from moi_bench.host_step import TARGET_US, Model, timed
+from moi_bench.host_step import TARGET_US, Model, timed, total
 from moi_bench.rows import Row
 from moi_bench.runner import shared
-
-_PARTS = ("sample", "embed", "batch", "records")
 
 
 class HostStep:
@@ -95,13 +93,12 @@ def host_time(device: torch.device, batch: int = 8, vocab: int = 512, width: int
     common = {**shared(device, "sglang"), "what": "host time per decode step", "batch": batch}
     with torch.inference_mode():
         step, model = HostStep(device, batch, vocab, width), Model(device, batch, vocab, width)
-        pieces = (step.sample, step.embed, step.batch, step.records, step.plain)
-        timings = {call.__name__: timed(call, model.step) for call in pieces}
-    plain = timings.pop("plain").median_us
+        calls = (step.sample, step.embed, step.batch, step.records)
+        timings = {call.__name__: timed(call, model.step) for call in calls}
+        plain = timed(step.plain, model.step)
     for name, timing in timings.items():
         yield {**common, "piece": name, **timing._asdict()}
-    total = sum(timings[name].median_us for name in _PARTS) - plain
-    yield {**common, "piece": "total", "median_us": total, "target_us": TARGET_US}
+    yield {**common, "piece": "total", **total(timings, plain), "target_us": TARGET_US}
 
 
 def _request() -> Any:

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from moi_bench.host_step import TARGET_US, Model, timed
+from moi_bench.host_step import TARGET_US, Model, timed, total
 from moi_bench.rows import Row
 from moi_bench.runner import shared
 
 _LENGTH = 9  # tokens of a prompt
-_PARTS = ("sample", "embed", "records", "core")
 
 
 class _Event:
@@ -102,19 +101,12 @@ def host_time(device: torch.device, batch: int = 8, vocab: int = 512, width: int
     common = {**shared(device, "vllm"), "what": "host time per decode step", "batch": batch}
     with torch.inference_mode():
         step, model = HostStep(device, batch, vocab, width), Model(device, batch, vocab, width)
-        pieces = (step.sample, step.embed, step.core, step.plain)
-        timings = {call.__name__: timed(call, model.step) for call in pieces}
-
-        def following() -> None:
-            step.advance()
-            model.step()
-
-        timings["records"] = timed(step.records, following)
-    plain = timings.pop("plain").median_us
+        timings = {call.__name__: timed(call, model.step) for call in (step.sample, step.embed, step.core)}
+        timings["records"] = timed(step.records, model.step, step.advance)
+        plain = timed(step.plain, model.step)
     for name, timing in timings.items():
         yield {**common, "piece": name, **timing._asdict()}
-    total = sum(timings[name].median_us for name in _PARTS) - plain
-    yield {**common, "piece": "total", "median_us": total, "target_us": TARGET_US}
+    yield {**common, "piece": "total", **total(timings, plain), "target_us": TARGET_US}
 
 
 def _batch(device: torch.device, batch: int, tokens: torch.Tensor) -> Any:
