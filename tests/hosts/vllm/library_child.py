@@ -1,7 +1,7 @@
 """Run by test_vllm_guards.py in vLLM's environment: vLLM as a library, in this very process, whose guards can be taken
 out one by one. Prints one JSON object.
 
-    library_child.py MODEL CASES.json     cases: {"plain": prompts, "pressed": prompts, "prompt": ids}
+    library_child.py MODEL CASES.json     cases: lists of prompts by what is done with them
 """
 
 from __future__ import annotations
@@ -104,15 +104,17 @@ def without(guard: str) -> Iterator[None]:
         yield
 
 
-def prefix_cache(run: Library, prompt: list[int], guard: str) -> dict[str, Any]:
-    """A mixed request, then a plain one over its answer, once where it may be cached and once where it is not."""
+def prefix_cache(run: Library, prompts: list[list[int]], guard: str) -> list[dict[str, Any]]:
+    """Mixed requests, then plain ones over their answers, once where they may be cached and once where they are not."""
+    settings = {"beta": 1.0, "per_token": 1}
     with without(guard):
-        (mixed,) = run([prompt], {"beta": 2.0, "per_token": 1})
-        longer = prompt + mixed["token_ids"][: TOKENS - 4]
-        (after,) = run([longer], None, fresh=False, tokens=8, logprobs=1)
-        (again,) = run([prompt], {"beta": 2.0, "per_token": 1}, fresh=False)
-        (wanted,) = run([longer], None, tokens=8, logprobs=1)
-    return {"mixed": mixed, "after": after, "again": again, "wanted": wanted}
+        mixed = run(prompts, settings)
+        longer = [prompt + each["token_ids"][: TOKENS - 4] for prompt, each in zip(prompts, mixed, strict=True)]
+        after = run(longer, None, fresh=False, tokens=8, logprobs=1)
+        again = run(prompts, settings, fresh=False)
+        wanted = run(longer, None, tokens=8, logprobs=1)
+    names = ("mixed", "after", "again", "wanted")
+    return [dict(zip(names, each, strict=True)) for each in zip(mixed, after, again, wanted, strict=True)]
 
 
 def pressed(run: Library, prompts: list[list[int]], guard: str) -> dict[str, Any]:
@@ -123,14 +125,43 @@ def pressed(run: Library, prompts: list[list[int]], guard: str) -> dict[str, Any
     return {"outputs": outputs, "preemptions": run.preemptions() - before}
 
 
-def chunked(run: Library, prompt: list[int], guard: str) -> dict[str, Any]:
-    """Mixing that stops at the very token that the first chunk of the prompt would be followed by. Another request,
-    of three tokens, generates in that step: there are rows to store."""
-    (first,) = run([prompt[:29]], None, tokens=1)
-    stop = first["token_ids"][0]
+def chunked(run: Library, prompts: list[list[int]], guard: str) -> dict[str, Any]:
+    """Mixing that stops at the very token that the first chunk of the prompt would be followed by; of the first prompt
+    that does not hold it. Another request, of three tokens, generates in that step: there are rows to store."""
+    following = run([prompt[:29] for prompt in prompts], None, tokens=1)
+    first = [each["token_ids"][0] for each in following]
+    stop, prompt = next((token, prompt) for token, prompt in zip(first, prompts, strict=True) if token not in prompt)
     with without(guard):
         _, output = run([[5, 6, 7], prompt], {"beta": 1.0, "until": stop, "per_token": 1}, tokens=24)
     return {"stop": stop, "output": output}
+
+
+def reset(run: Library, prompts: list[list[int]], guard: str) -> dict[str, Any]:
+    """Two resets while requests are decoded: what is under way is dropped and sampled anew. Also which calls cut rows
+    off; `guard`: they do not."""
+    from vllm import SamplingParams
+
+    from moi_serving.replay import RequestState
+
+    engine, cuts, truncate = run.llm.llm_engine, list[bool](), RequestState.truncate
+
+    def cut(state: RequestState, length: int) -> None:
+        cuts.append(length < len(state))
+        if not guard:
+            truncate(state, length)
+
+    extra = {"moi_beta": 2.0, "moi_per_token": 1}
+    params = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True, extra_args=extra)
+    for index, prompt in enumerate(prompts):
+        engine.add_request(f"reset{guard}{index}", {"prompt_token_ids": prompt}, params)
+    outputs, steps = {}, 0
+    with mock.patch.object(RequestState, "truncate", cut):
+        while engine.has_unfinished_requests():
+            outputs.update({each.request_id: each for each in engine.step()})
+            steps += 1
+            if steps in (12, 20):
+                assert engine.reset_prefix_cache(reset_running_requests=True)
+    return {"outputs": [described(outputs[each]) for each in sorted(outputs)], "cut": sum(cuts)}
 
 
 def left_behind(run: Library) -> dict[str, int]:
@@ -150,9 +181,10 @@ def main(model: str, cases: dict[str, Any]) -> None:
             "plain": plain(run, cases["plain"], None),
             "beside": plain(run, cases["plain"], {"moi_beta": 0.25}),
             "async": run.llm.llm_engine.vllm_config.scheduler_config.async_scheduling,
-            **{f"cache {guard}": prefix_cache(run, cases["prompt"], guard) for guard in ("", "keys")},
+            **{f"cache {guard}": prefix_cache(run, cases["cached"], guard) for guard in ("", "keys")},
             **{f"pressed {guard}": pressed(run, cases["pressed"], guard) for guard in ("", "replay")},
-            **{f"chunked {guard}": chunked(run, cases["prompt"], guard) for guard in ("", "chunks")},
+            **{f"chunked {guard}": chunked(run, cases["chunks"], guard) for guard in ("", "chunks")},
+            **{f"reset {guard}": reset(run, cases["reset"], guard) for guard in ("", "cut")},
         }
         with without("rows"):
             told["no rows"] = run([[5, 6, 7]], {"beta": 1.0}, tokens=8)

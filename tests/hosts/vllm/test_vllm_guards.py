@@ -18,12 +18,11 @@ from moi_engines.parity import Output
 def cases(ask: Any) -> dict[str, Any]:
     rng = ask.random("guards")
 
-    def prompt(length: int) -> list[int]:
-        return [rng.randrange(2, 258) for _ in range(length)]
+    def prompts(*lengths: int) -> list[list[int]]:
+        return [[rng.randrange(2, 258) for _ in range(length)] for length in lengths]
 
-    return {"plain": [prompt(n) for n in (12, 40, 7, 33, 20, 9, 35, 5)], "pressed": [prompt(40) for _ in range(4)]} | {
-        "prompt": prompt(40)
-    }
+    of_40 = {"pressed": prompts(*[40] * 4), "cached": prompts(*[40] * 3), "chunks": prompts(*[40] * 8)}
+    return {"plain": prompts(12, 40, 7, 33, 20, 9, 35, 5), "reset": prompts(*[9] * 4), **of_40}
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +51,20 @@ def test_plain_requests_are_byte_identical_without_the_plugin_with_it_and_beside
 def test_the_prefix_cache_never_shares_what_a_mixture_went_into(
     runs: Any, cases: dict[str, Any], agree: Any, vllm_model: Any
 ) -> None:
-    found, prompt = runs[0]["cache "], cases["prompt"]
-    assert found["after"]["cached"] == found["again"]["cached"] == 32  # the whole blocks of the prompt
-    longer = prompt + found["mixed"]["token_ids"][:28]
-    folder, mixing = vllm_model("qwen3"), {"beta": 2.0}
-    agree(folder, [prompt] * 2, [mixing] * 2, [output(found["mixed"]), output(found["again"])])
-    agree(folder, [longer] * 2, [None] * 2, [output(found["after"]), output(found["wanted"])])
-    assert apart(found["after"], found["wanted"]) < 1e-4
+    folder, told, prompts = vllm_model("qwen3"), runs[0]["cache "], cases["cached"]
+    for each in told:
+        assert each["after"]["cached"] == each["again"]["cached"] == 32  # the whole blocks of the prompt
+        assert apart(each["after"], each["wanted"]) < 1e-4
+    longer = [prompt + each["mixed"]["token_ids"][:28] for prompt, each in zip(prompts, told, strict=True)]
+    for names, texts, settings in ((("mixed", "again"), prompts, {"beta": 1.0}), (("after", "wanted"), longer, None)):
+        outputs = [output(each[name]) for name in names for each in told]
+        agree(folder, texts * 2, [settings] * len(outputs), outputs)
 
 
-def test_without_keys_of_its_own_a_plain_request_takes_what_was_mixed(runs: Any, cases: dict[str, Any]) -> None:
+def test_without_keys_of_its_own_a_plain_request_takes_what_was_mixed(runs: Any) -> None:
     found = runs[0]["cache keys"]
-    assert found["after"]["cached"] > len(cases["prompt"])
-    assert apart(found["after"], found["wanted"]) > 1e-3
+    assert min(each["after"]["cached"] for each in found) > 40  # the prompt
+    assert max(apart(each["after"], each["wanted"]) for each in found) > 1e-3
 
 
 def apart(one: dict[str, Any], other: dict[str, Any]) -> float:
@@ -90,6 +90,21 @@ def test_without_a_replay_they_are_not_what_they_should_be(
     found, texts = runs[0]["pressed replay"], cases["pressed"]
     outputs = [output(each) for each in found["outputs"]]
     assert not agree.judge(vllm_model("qwen3"), texts, [{"beta": 2.0}] * 4, outputs).agrees
+
+
+def test_what_a_reset_drops_is_forgotten(runs: Any, cases: dict[str, Any], agree: Any, vllm_model: Any) -> None:
+    """Tokens under way when the cache is reset are sampled anew, and so are their mixtures."""
+    found, texts = runs[0]["reset "], cases["reset"]
+    assert found["cut"] >= 1
+    agree(vllm_model("qwen3"), texts, [{"beta": 2.0}] * 4, [output(each) for each in found["outputs"]])
+    assert all(each["moi"]["replayed_tokens"] > 0 for each in found["outputs"])
+
+
+def test_with_mixtures_of_dropped_tokens_a_request_cannot_go_on(runs: Any) -> None:
+    """They are found not to be those of its tokens, and the request ends in an error."""
+    found = runs[0]["reset cut"]
+    assert found["cut"] >= 1
+    assert "error" in [each["finish_reason"] for each in found["outputs"]]
 
 
 def test_a_chunk_of_a_prompt_decides_nothing(runs: Any, cases: dict[str, Any]) -> None:
