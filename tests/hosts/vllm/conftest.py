@@ -161,13 +161,17 @@ def moi_server(make_server: Any, vllm_model: Any) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def run_child(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """run_child("name.py", argument, VARIABLE="value") -> what that script of this folder printed last, as JSON."""
+    """run_child("name.py", argument, VARIABLE="value") -> the JSON that this script of the folder printed last;
+    `packages`: a folder in which further ones are installed."""
 
-    def run(name: str, *arguments: Any, **env: str) -> Any:
+    def run(name: str, *arguments: Any, packages: Path | None = None, **env: str) -> Any:
+        if packages is not None:
+            env["PYTHONPATH"] = f"{STUBS}{os.pathsep}{packages}"
         command = [str(PYTHON), str(Path(__file__).parent / name), *map(str, arguments)]
         done = subprocess.run(command, env=environment(**env), capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        return json.loads(done.stdout.splitlines()[-1])
+        # A rank that ends may have the last word.
+        return json.loads(next(line for line in reversed(done.stdout.splitlines()) if line.startswith("{")))
 
     return run
 

@@ -22,16 +22,15 @@ Outputs = list[dict[str, Any]]
 
 
 class Library:
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, **flags: Any) -> None:
         from vllm import LLM
 
-        self.llm = LLM(
-            model,
+        defaults: dict[str, Any] = {
             **{"dtype": "float32", "enforce_eager": True, "block_size": 32, "seed": 0, "disable_log_stats": False},
             **{"max_model_len": 192, "max_num_seqs": 8, "max_num_batched_tokens": 32, "num_gpu_blocks_override": 12},
-            kv_cache_memory_bytes=64 << 20,
-            additional_config={"moi": {"policy": "token"}},
-        )
+            **{"kv_cache_memory_bytes": 64 << 20, "additional_config": {"moi": {"policy": "token"}}},
+        }
+        self.llm = LLM(model, **{**defaults, **flags})
 
     def __call__(
         self, prompts: list[list[int]], settings: Any = None, fresh: bool = True, tokens: int = TOKENS, **params: Any
@@ -117,11 +116,11 @@ def prefix_cache(run: Library, prompts: list[list[int]], guard: str) -> list[dic
     return [dict(zip(names, each, strict=True)) for each in zip(mixed, after, again, wanted, strict=True)]
 
 
-def pressed(run: Library, prompts: list[list[int]], guard: str) -> dict[str, Any]:
+def pressed(run: Library, prompts: list[list[int]], guard: str, tokens: int = 64) -> dict[str, Any]:
     """More text than there is memory for: requests are preempted, and prefilled again."""
     before = run.preemptions()
     with without(guard):
-        outputs = run(prompts, {"beta": 2.0, "per_token": 1}, tokens=64)
+        outputs = run(prompts, {"beta": 2.0, "per_token": 1}, tokens=tokens)
     return {"outputs": outputs, "preemptions": run.preemptions() - before}
 
 
@@ -173,9 +172,14 @@ def left_behind(run: Library) -> dict[str, int]:
 
 
 def main(model: str, cases: dict[str, Any]) -> None:
+    if "ranks" in cases:
+        run = Library(model, tensor_parallel_size=2, num_gpu_blocks_override=8)
+        told = pressed(run, cases["ranks"], "", tokens=32)
+        sys.stdout.write("\n" + json.dumps(told) + "\n")
+        return
     run = Library(model)
     if os.environ["VLLM_PLUGINS"] != "moi":
-        told: dict[str, Any] = {"plain": plain(run, cases["plain"], None)}
+        told = {"plain": plain(run, cases["plain"], None)}
     else:
         told = {
             "plain": plain(run, cases["plain"], None),

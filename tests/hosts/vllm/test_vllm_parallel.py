@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from installed_package import install_package
+from moi_engines.parity import Output
 
 SETTINGS: list[Any] = [
     {"beta": 1.0, "per_token": 1},
@@ -52,6 +57,37 @@ def test_two_ranks_agree_while_requests_are_preempted(ask: Any, agree: Any, serv
         each["kv_transfer_params"]["moi"][0]["replayed_tokens"] for each in answers if each["kv_transfer_params"]
     ]
     assert sum(replayed) > 0
+
+
+UNREAD = """
+def load():
+    from moi_vllm.runtime import Runtime
+    from vllm.distributed import get_tensor_model_parallel_rank
+
+    drain = Runtime.drain
+
+    def only_where_outputs_are_read(runtime, keep):
+        if get_tensor_model_parallel_rank() == 0:
+            drain(runtime, keep)
+
+    Runtime.drain = only_where_outputs_are_read
+"""
+
+
+def test_a_rank_that_reads_no_outputs_must_keep_its_rows(
+    ask: Any, agree: Any, run_child: Any, vllm_model: Any, tmp_path: Path
+) -> None:
+    """vLLM asks one rank for outputs. Without rows of its own the other one cannot replay its part of a mixture."""
+    model, rng = vllm_model("qwen3"), ask.random("unread")
+    texts = [[rng.randrange(2, 258) for _ in range(40)] for _ in range(3)]
+    cases = tmp_path / "cases.json"
+    cases.write_text(json.dumps({"ranks": texts}))
+    path = install_package(tmp_path, "unread", "unread_rows:load", UNREAD, "vllm.general_plugins")
+    given = "library_child.py", model, cases
+    found = run_child(*given, packages=path, VLLM_PLUGINS="moi,unread", MOI_TEST_ASYNC="1")
+    assert found["preemptions"] >= 1
+    outputs = [Output(each["token_ids"], None, each["moi"]["entropy"]) for each in found["outputs"]]
+    assert not agree.judge(model, texts, [{"beta": 2.0}] * 3, outputs).agrees
 
 
 def test_a_request_that_says_nothing_mixes_as_the_server_says(ask: Any, agree: Any, server: Any) -> None:
