@@ -5,14 +5,15 @@ ONNX Runtime and TensorRT-RTX run the body; TensorRT takes the plugin that the n
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import onnx_ir as ir
 import torch
-from torch import Tensor, nn
 
-from moi import MoIConfig, RowParams
+from moi import MoIConfig, RowParams, load_policies
+from moi.policies import Policy
 from moi.policies.declaration import uniform_count
 from moi_onnx.exporter import to_onnx
 from moi_onnx.ops import MixEmbed, MixInputs
@@ -122,6 +123,16 @@ def _detached(values: Sequence[ir.Value]) -> list[ir.Value]:
 
 
 def _mix_inputs_model(config: MoIConfig, vocab: int | None, opset: int, dtype: torch.dtype, width: int = 0) -> ir.Model:
+    shared = MoIConfig(top_k=config.top_k, entropy=config.entropy, prior=config.prior)
+    model: ir.Model = ir.from_proto(_mix_inputs_proto(shared, vocab, opset, dtype, width, load_policies()))
+    return model
+
+
+@functools.lru_cache(maxsize=32)
+def _mix_inputs_proto(
+    config: MoIConfig, vocab: int | None, opset: int, dtype: torch.dtype, width: int, policies: tuple[Policy, ...]
+) -> Any:
+    """Traced once in a process, for seconds: it is the same for all models of a vocabulary."""
     rows = 3
     logits = {0: "batch"} if vocab else {0: "batch", 1: "vocab"}
     example = (
@@ -131,21 +142,11 @@ def _mix_inputs_model(config: MoIConfig, vocab: int | None, opset: int, dtype: t
         torch.zeros(rows, uniform_count(config.top_k)),
     )
     dims = [logits, *[{0: "batch"}] * (len(example) - 1)]
-    return _exported(MixInputs(config, width), example, _MIX_INPUTS, _MIX_OUTPUTS, dims, opset)
+    return ir.to_proto(to_onnx(MixInputs(config, width), example, _MIX_INPUTS, _MIX_OUTPUTS, dims, opset))
 
 
 def _mix_embed_model(opset: int, dtype: torch.dtype) -> ir.Model:
     slots = {0: "batch", 1: "sequence", 2: "slots"}
     example = (torch.zeros(2, 3, 4, dtype=torch.int32), torch.zeros(2, 3, 4), torch.zeros(11, 8, dtype=dtype))
-    return _exported(MixEmbed(), example, _EMBED_INPUTS, ["x"], [slots, slots, {0: "vocab", 1: "width"}], opset)
-
-
-def _exported(
-    module: nn.Module,
-    example: tuple[Tensor, ...],
-    inputs: list[str],
-    outputs: list[str],
-    dims: list[dict[int, Any]],
-    opset: int,
-) -> ir.Model:
-    return to_onnx(module, example, inputs, outputs, dims, opset)
+    dims = [slots, slots, {0: "vocab", 1: "width"}]
+    return to_onnx(MixEmbed(), example, _EMBED_INPUTS, ["x"], dims, opset)

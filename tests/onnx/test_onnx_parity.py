@@ -61,7 +61,9 @@ def _with_body(sound: Path, out: Path, config: MoIConfig) -> Path:
     """A copy of the folder whose MixInputs is exported now."""
     shutil.copytree(sound, out)
     graph = ir.load(out / "model.onnx")
+    functions._mix_inputs_proto.cache_clear()  # or the body would be that without a mistake, or the next one with it
     body = functions.mix_inputs_function(config, VOCAB, graph.graph.opset_imports[""])
+    functions._mix_inputs_proto.cache_clear()
     graph.functions[body.identifier()] = body
     ir.save(graph, out / "model.onnx")
     manifest = json.loads((out / "moi_config.json").read_text())
