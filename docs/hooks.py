@@ -56,8 +56,7 @@ def _links(markdown: str, page: str) -> str:
 def _tables() -> ModuleType:
     """docs/tables.py over this checkout's own packages."""
     sys.path[:0] = [place for shelf in SHELVES if (place := str(ROOT / shelf)) not in sys.path]
-    place = Path(__file__).with_name("tables.py")
-    spec = importlib.util.spec_from_file_location("moi_docs_tables", place)
+    spec = importlib.util.spec_from_file_location("moi_docs_tables", Path(__file__).with_name("tables.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

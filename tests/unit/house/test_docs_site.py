@@ -63,7 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Html]:
     """Every page by its address."""
     out = tmp_path_factory.mktemp("site")
     environ = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return {page.relative_to(out).as_posix(): Html(page.read_text(encoding="utf-8")) for page in out.rglob("*.html")}
