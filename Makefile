@@ -11,7 +11,7 @@ VLLM := $(VENV)/vllm
 PARALLEL := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast test-real models check doctor bench tables clean
+.PHONY: demo test test-fast test-real models check doctor bench tables docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/moi demo
@@ -53,6 +53,10 @@ tables: $(VENV)/.demo
 	$(BIN)/moi report $(sort $(wildcard benchmarks/results/laptop/*.json*)) benchmarks/results/sglang_decode.json \
 	  --markdown README.md docs/benchmarks.md docs/sglang.md
 
+# The documentation as a site, in site/; any warning is an error (--quiet would hide them from --strict).
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 doctor: $(VENV)/.demo
 	$(BIN)/moi doctor
 
@@ -72,8 +76,12 @@ $(VENV)/.bench: $(VENV)/.demo
 	$(PIP) --editable '.[engine,cpu,onnx,bench]'
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.demo
+	$(PIP) --editable '.[engine,docs]'
+	@touch $@
+
 $(VENV)/.test: $(VENV)/.demo $(HOSTS)
-	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,bench,tensorrt-rtx,test,check]'
+	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,bench,tensorrt-rtx,test,docs,check]'
 	$(PIP) --no-deps $(HOSTS:%=--requirement %)
 	@$(PIP) --editable '.[gym]' || echo "reasoning-gym cannot be installed (it builds a C library): its tests are skipped"
 	@touch $@

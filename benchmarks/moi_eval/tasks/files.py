@@ -1,4 +1,4 @@
-"""Tasks on files that users bring, as JSONL (docs/benchmarks.md)."""
+"""Tasks on files that users bring, as JSONL (docs/evaluate.md)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FileTask(Task):
     def from_options(cls: type[Self], options: TaskOptions) -> Self:
         """See `Task.from_options`."""
         if options.data is None:
-            raise ValueError(f"{cls.name} needs --data FILE.jsonl; docs/benchmarks.md has the format")
+            raise ValueError(f"{cls.name} needs --data FILE.jsonl; docs/evaluate.md has the format")
         return cls(options.data, options.n, options.seed)
 
     def require(self) -> None:

@@ -41,7 +41,7 @@ class HumanEvalTask(FileTask):
                 "in no sandbox; say --run-code where that is acceptable"
             )
         if options.data is None:
-            raise ValueError("humaneval needs --data FILE.jsonl; docs/benchmarks.md has the format")
+            raise ValueError("humaneval needs --data FILE.jsonl; docs/evaluate.md has the format")
         return cls(options.data, options.n, options.seed, chat=options.chat)
 
     def item(self, path: Path, number: int, record: dict[str, Any], seed: int) -> Item:

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
+from documented import Command, blocks, commands, file_name
 from installed_package import install_metadata
 
 ROOT = Path(__file__).parents[3]
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_FILE = re.compile(r"# (\w+\.py)\n")
 
 
 class Section(NamedTuple):
@@ -23,15 +22,14 @@ class Section(NamedTuple):
 
     files: dict[str, str]
     entry_points: str
-    commands: list[tuple[str, list[str]]]  # with the lines that it shows of their output
+    commands: list[Command]
 
     @classmethod
     def of(cls, text: str) -> Section:
-        blocks = _BLOCK.findall(text)
-        files = {_FILE.match(code)[1]: code for kind, code in blocks if kind == "python"}  # type: ignore[index]
-        points = "".join(code for kind, code in blocks if kind == "toml")
-        typed = [part.splitlines() for kind, code in blocks if kind == "console" for part in code.split("$ ")[1:]]
-        return cls(files, points, [(lines[0], lines[1:]) for lines in typed])
+        found = blocks(text)
+        files = {file_name(code): code for kind, code in found if kind == "python"}
+        points = "".join(code for kind, code in found if kind == "toml")
+        return cls(files, points, [each for kind, code in found if kind == "console" for each in commands(code)])
 
 
 def sections() -> dict[str, Section]:
