@@ -19,7 +19,8 @@ import torch
 
 from moi_bench.gpu import environment, summary
 from moi_bench.gpu.day import Day
-from moi_bench.gpu.jobs import Place, jobs
+from moi_bench.gpu.environment import Place
+from moi_bench.gpu.jobs import jobs
 from moi_bench.gpu.plan import STEPS
 from moi_eval.environment import environment as described
 

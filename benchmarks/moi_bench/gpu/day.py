@@ -13,7 +13,8 @@ from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from moi_bench.gpu import environment, figures, process, summary
-from moi_bench.gpu.jobs import Job, Place
+from moi_bench.gpu.environment import Place
+from moi_bench.gpu.jobs import Job
 from moi_bench.gpu.summary import Record
 
 LEAST_S = 15.0  # that must be left for a job to begin
@@ -44,10 +45,13 @@ class Day:
         for number, job in enumerate(self.jobs, 1):
             if steps is None or job.step.name in steps:
                 self.log(f"{number}/{len(self.jobs)} {job.name}: {job.step.what}")
-                self._one(job)
+                left = self.until - time.monotonic()
+                # Steps of several models take as long as there is time: they share it.
+                sharers = sum(bool(other.step.each) for other in self.jobs[number - 1 :]) if job.step.each else 1
+                self._one(job, left / sharers)
 
-    def _one(self, job: Job) -> None:
-        known, left = self.records[job.name], self.until - time.monotonic()
+    def _one(self, job: Job, left: float) -> None:
+        known = self.records[job.name]
         if known["status"] == "ok" and known["command"] == job.command and not self.again:
             self.log("  finished by an earlier run; --again repeats it")
         elif job.reason is not None:
@@ -62,7 +66,7 @@ class Day:
 
     def _run(self, job: Job, limit: float) -> None:
         place, file, log = self.place, self.place.out / job.way.file, self.place.out / "logs" / f"{job.name}.log"
-        found = environment.variables(place.site, place.out, place.rehearse, job.way.environment)
+        found = environment.variables(place, job.way)
         before, start = _stamp(file), time.monotonic()
 
         def record(status: str, reason: str | None) -> None:

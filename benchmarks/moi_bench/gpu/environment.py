@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 import moi
+from moi_bench.gpu.step import Way
 
 ROOT = Path(__file__).parents[3]
 SHELVES = ("src", "plugins", "engines", "export", "benchmarks")
@@ -24,7 +26,6 @@ _SITE = {
     **{"FLASHINFER_DISABLE_VERSION_CHECK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
 }
 _ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-_STUBS = ("stubs_sglang",)
 
 
 def tests() -> Path | None:
@@ -32,26 +33,37 @@ def tests() -> Path | None:
     return found if (found := ROOT / "tests").joinpath("conftest.py").is_file() else None
 
 
-def folders(site: Path | None, out: Path, rehearse: bool) -> list[str]:
-    """Of PYTHONPATH: the checkout, its entry points where it is not installed, the site, stand-ins of a rehearsal, and
-    what was on it. Absolute, for processes that change their folder."""
+@dataclass(frozen=True)
+class Place:
+    """Where a day is spent: --out, --site, --models, and whether it is a rehearsal."""
+
+    out: Path
+    site: Path | None = None
+    models: Sequence[Path] = ()
+    rehearse: bool = False
+
+
+def folders(place: Place, way: Way) -> list[str]:
+    """Of PYTHONPATH: the checkout, its entry points where it is not installed, stand-ins, the site, and what was on
+    it. Absolute, for processes that change their folder."""
+    site = place.site
     mine: list[Path] = []
-    if tests() is not None:
+    if (checkout := tests()) is not None:
         mine += [ROOT / shelf for shelf in SHELVES]
         if not _installed([str(site.resolve())] if site else []):
-            mine.append(_entry_points(out / "entry_points"))
-        mine += [ROOT / "tests" / name for name in _STUBS] if rehearse else []
+            mine.append(_entry_points(place.out / "entry_points"))
+        mine += [checkout / name for name in way.stand_ins]
     mine += [site] if site else []
     before = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
     return list(dict.fromkeys([*(str(folder.resolve()) for folder in mine), *map(os.path.abspath, before)]))
 
 
-def variables(site: Path | None, out: Path, rehearse: bool, more: Mapping[str, str | None]) -> dict[str, str]:
-    """The environment of a step. What the user has set stays, except what `more` and a rehearsal set."""
-    found = {**(_of_site(site, out) if site else {}), **os.environ}
-    found["PYTHONPATH"] = os.pathsep.join(folders(site, out, rehearse))
+def variables(place: Place, way: Way) -> dict[str, str]:
+    """The environment of a step. What the user has set stays, except what the step and a rehearsal set."""
+    found = {**(_of_site(place.site, place.out) if place.site else {}), **os.environ}
+    found["PYTHONPATH"] = os.pathsep.join(folders(place, way))
     found["PYTHONUNBUFFERED"] = "1"  # what a step that is ended has said is in its log
-    changes: dict[str, str | None] = {**(_ON_CPU if rehearse else {}), **more}
+    changes: dict[str, str | None] = {**(_ON_CPU if place.rehearse else {}), **way.environment}
     found |= {key: value for key, value in changes.items() if value is not None}
     return {key: value for key, value in found.items() if changes.get(key, "") is not None}
 

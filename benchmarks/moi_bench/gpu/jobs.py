@@ -7,18 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moi_bench.gpu import environment
-from moi_bench.gpu.plan import Step, Way
+from moi_bench.gpu.environment import Place
+from moi_bench.gpu.step import Step, Way
 from moi_bench.gpu.summary import Record
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a day is spent: --out, --site, --models, and whether it is a rehearsal."""
-
-    out: Path
-    site: Path | None = None
-    models: Sequence[Path] = ()
-    rehearse: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,20 +48,19 @@ def jobs(steps: Sequence[Step], place: Place) -> Iterator[Job]:
 
 
 def _job(step: Step, place: Place, name: str, model: Path | None) -> Job:
-    paths = environment.folders(place.site, place.out, place.rehearse)
     words = {"out": place.out, "name": name, "model": model or "MODEL", "tests": environment.tests() or "tests"}
-    words["engine"] = "torch" if environment.missing(["sglang"], paths) else "sglang"
+    words["engine"] = "torch" if environment.missing(["sglang"], environment.folders(place, step.real)) else "sglang"
     real = step.real.filled(words)
     if not place.rehearse:
-        lacking = "no --models" if step.each == "model" and model is None else _lacking(step.real, paths)
+        lacking = "no --models" if step.each == "model" and model is None else _lacking(step.real, place)
         return Job(step, name, real, None, lacking)
     if isinstance(step.rehearsal, str):
         return Job(step, name, real, real, f"rehearsed by the step {step.rehearsal}")
-    return Job(step, name, step.rehearsal.filled(words), real, _lacking(step.rehearsal, paths))
+    return Job(step, name, step.rehearsal.filled(words), real, _lacking(step.rehearsal, place))
 
 
-def _lacking(way: Way, paths: list[str]) -> str | None:
+def _lacking(way: Way, place: Place) -> str | None:
     if "$tests" in way.command and environment.tests() is None:
         return "needs a checkout: tests are not installed"
-    missing = environment.missing(way.needs, paths)
+    missing = environment.missing(way.needs, environment.folders(place, way))
     return f"not installed: {', '.join(missing)}" if missing else None

@@ -1,55 +1,10 @@
-"""The steps of the day of a GPU, in order of worth. Another step is another line of STEPS.
-
-In a command, which is what follows `python`, $out is --out, $name the step, $tests the tests of the checkout, $model a
-folder of --models, and $engine the best engine for it that is installed.
-"""
+"""The steps of the day of a GPU, in order of worth. Another step is another line of STEPS."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from string import Template
+from typing import Any
 
-
-@dataclass(frozen=True)
-class Way:
-    """How a step is done.
-
-    command      what follows `python`
-    file         what it writes into --out; `figures.read` knows the kind by the contents
-    needs        modules without which it is skipped
-    environment  variables of its process besides `environment.variables`; None takes one away
-    """
-
-    command: str
-    file: str
-    needs: tuple[str, ...] = ()
-    environment: Mapping[str, str | None] = field(default_factory=dict)
-
-    def filled(self, words: Mapping[str, object]) -> Way:
-        """With `words` in their places; a word with spaces stays one argument."""
-        arguments = [Template(part).substitute(words) for part in shlex.split(self.command)]
-        return replace(self, command=shlex.join(arguments), file=Template(self.file).substitute(words))
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step.
-
-    what       it shows, in a line
-    real       on a GPU
-    rehearsal  the counterpart on a CPU, or the step whose rehearsal is this one's too
-    seconds    it is ended after, however much of the budget is left
-    each       "model": once for each folder of --models
-    """
-
-    name: str
-    what: str
-    real: Way
-    rehearsal: Way | str
-    seconds: int
-    each: str = ""
+from moi_bench.gpu.step import Step, Way
 
 
 def _pytest(tests: str, *needs: str, **environment: str | None) -> Way:
@@ -62,18 +17,25 @@ def _kernels(command: str, file: str, *needs: str) -> Way:
     return Way(f"-m moi_bench.kernels_gpu {command}", file, needs)
 
 
-def _sglang(command: str, **environment: str | None) -> Way:
-    command = f"-m moi_bench.sglang_decode {command} --out $out/$name.json"
-    return Way(command, "$name.json", SGLANG, environment)
+def _sglang(command: str, **rest: Any) -> Way:
+    return Way(f"-m moi_bench.sglang_decode {command} --out $out/$name.json", "$name.json", SGLANG, **rest)
 
 
 TRANSFORMERS = ("transformers", "huggingface_hub", "safetensors")
 # SGLang imports pydantic, which imports the last.
 SGLANG = ("sglang", *TRANSFORMERS, "pydantic", "typing_inspection")
 EVAL = (*TRANSFORMERS, "scipy", "psutil", "pydantic", "rich")
-SGLANG_ON_CPU: Mapping[str, str | None] = {"SGLANG_USE_CPU_ENGINE": "1", "TORCH_COMPILE_DISABLE": "1"}
-SGLANG_ON_CPU = {**SGLANG_ON_CPU, "TRITON_INTERPRET": None, "MOI_ENABLE": None, "MOI_REHEARSE": "1"}
-VLLM_ON_CPU: Mapping[str, str | None] = {"TRITON_DEFAULT_BACKEND": "cpu", "VLLM_USE_V2_MODEL_RUNNER": "1"}
+SGLANG_ON_CPU: dict[str, Any] = {
+    "environment": {
+        **{"SGLANG_USE_CPU_ENGINE": "1", "TORCH_COMPILE_DISABLE": "1", "MOI_REHEARSE": "1"},
+        **{"TRITON_INTERPRET": None, "MOI_ENABLE": None},
+    },
+    "stand_ins": ("stubs_sglang",),
+}
+VLLM_ON_CPU: dict[str, Any] = {
+    "environment": {"TRITON_DEFAULT_BACKEND": "cpu", "VLLM_USE_V2_MODEL_RUNNER": "1", "VLLM_NO_USAGE_STATS": "1"},
+    "stand_ins": ("stubs_vllm",),
+}
 # Of SGLang on a Hopper GPU, where only the batches that are measured need a graph.
 OPTIONS = (
     '\'{"attention_backend":"fa3","sampling_backend":"pytorch","cuda_graph_bs_decode":[1,32,128],'
@@ -90,22 +52,13 @@ STEPS = (
         "kernels against a float64 restatement, eager and replayed from a captured graph",
         _kernels("--part parity --out $out", "parity.json", "triton"),
         _kernels("--part parity --case official --device cpu --out $out", "parity.json", "triton"),
-        seconds=180,
+        seconds=150,
     ),
     Step(
         "op",
-        "time of the op: eager, torch.compile, Triton, beside the bandwidth of a copy",
-        _kernels("--part op --only eager torch.compile triton --out $out", "op.json", "triton"),
+        "time of the op: eager and Triton, beside the bandwidth of a copy",
+        _kernels("--part op --only eager triton --out $out", "op.json", "triton"),
         _kernels("--part op --suite tiny --only eager numba --repeats 5 --device cpu --out $out", "op.json"),
-        seconds=400,
-    ),
-    Step(
-        "tests",
-        "tests of the kernels and of the tables that servers keep, on the GPU",
-        _pytest("$tests/unit/op/test_kernels.py $tests/unit/serving/test_sglang_slots.py -k 'not flashinfer'", "numpy"),
-        _pytest(
-            "$tests/unit/op/test_kernels.py -k 'test_parity and triton and one_id or test_parity and ties'", "numpy"
-        ),
         seconds=240,
     ),
     Step(
@@ -113,7 +66,7 @@ STEPS = (
         "SGLang with graphs and overlap: tokens by margin, of all policies",
         _pytest("$tests/gpu/test_sglang_graphs.py", *SGLANG),
         _pytest("$tests/gpu/test_sglang_graphs.py -k qwen2", *SGLANG, **SGLANG_ON_CPU),
-        seconds=400,
+        seconds=300,
     ),
     Step(
         "sglang",
@@ -127,16 +80,23 @@ STEPS = (
         "the kernel of TensorRT's plugin through the CUDA driver",
         Way("-m moi_bench.tensorrt_gpu --json $out/tensorrt.json", "tensorrt.json"),
         _pytest("$tests/unit/benchmarks/test_tensorrt_gpu.py"),
-        seconds=120,
+        seconds=90,
     ),
     Step(
         "tensorrt-llm",
         "the TensorRT-LLM integration in captured graphs",
         _pytest("$tests/gpu/test_tensorrt_llm_graphs.py", *TRANSFORMERS),
-        _pytest(
-            "$tests/hosts/tensorrt_llm/test_tensorrt_llm_replay.py -k 'whatever and qwen2 and never'", *TRANSFORMERS
-        ),
+        _pytest("$tests/hosts/tensorrt_llm/test_tensorrt_llm_replay.py -k steady", *TRANSFORMERS),
         seconds=180,
+    ),
+    Step(
+        "tests",
+        "tests of the kernels and of the tables that servers keep, on the GPU",
+        _pytest("$tests/unit/op/test_kernels.py $tests/unit/serving/test_sglang_slots.py -k 'not flashinfer'", "numpy"),
+        _pytest(
+            "$tests/unit/op/test_kernels.py -k 'test_parity and triton and one_id or test_parity and ties'", "numpy"
+        ),
+        seconds=300,
     ),
     Step(
         "sglang-32b",
@@ -146,16 +106,23 @@ STEPS = (
         seconds=600,
     ),
     Step(
+        "torch-compile",
+        "time of the op as torch.compile makes it",
+        _kernels("--part op --only eager torch.compile --out $out/$name", "$name/op.json"),
+        "op",
+        seconds=420,
+    ),
+    Step(
         "vllm",
         "throughput of vLLM, 0.6B: without the plugin and all mixed, in turn",
         Way("-m moi_bench.vllm_decode --shape qwen3-0.6b --out $out/vllm.json", "vllm.json", ("vllm",)),
-        Way("-m moi_bench.vllm_decode --host-time --out $out/vllm.json", "vllm.json", ("vllm",), VLLM_ON_CPU),
+        Way("-m moi_bench.vllm_decode --host-time --out $out/vllm.json", "vllm.json", ("vllm",), **VLLM_ON_CPU),
         seconds=420,
     ),
     Step(
         "flashinfer",
         "time of the op over FlashInfer's top-K, which it compiles first",
-        _kernels("--part op --only eager flashinfer --out $out/flashinfer", "flashinfer/op.json", "flashinfer"),
+        _kernels("--part op --only eager flashinfer --out $out/$name", "$name/op.json", "flashinfer"),
         _pytest("$tests/unit/op/test_kernels.py -k flashinfer_composition", "numpy"),
         seconds=420,
     ),
