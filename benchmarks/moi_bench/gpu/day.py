@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 from moi_bench.gpu import environment, figures, process, summary
 from moi_bench.gpu.environment import Place
@@ -81,10 +80,12 @@ class Day:
 
         try:
             status = process.run([sys.executable, *shlex.split(job.way.command)], found, log, limit)
+            record(*_verdict(status, file, log, limit, cut=limit < job.step.seconds))
         except KeyboardInterrupt:
             record("interrupted", None)
             raise
-        record(*_verdict(status, file, log, limit, cut=limit < job.step.seconds))
+        except Exception as error:  # no step is the end of the day
+            record("failed", f"{type(error).__name__}: {error}")
 
     def _tell(self, record: Record) -> None:
         self.records[record["name"]] = record
@@ -108,7 +109,7 @@ def _verdict(status: int | None, file: Path, log: Path, limit: float, *, cut: bo
 def _figures(file: Path) -> str | None:
     try:
         return figures.read(file)
-    except (OSError, ValueError, LookupError, TypeError, ParseError):
+    except Exception:  # whatever a file says that was cut short
         return None
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from moi_bench.gpu.step import Step, Way
 
 
-def _pytest(tests: str, *needs: str, **environment: str | None) -> Way:
+def _pytest(tests: str, *needs: str, **rest: Any) -> Way:
     """Tests of the checkout, whatever plugins of pytest are installed."""
     flags = "-p no:cacheprovider -o filterwarnings=default -o addopts=--import-mode=importlib"
-    return Way(f"-m pytest -v {flags} --junitxml $out/$name.xml {tests}", "$name.xml", ("pytest", *needs), environment)
+    return Way(f"-m pytest -v {flags} --junitxml $out/$name.xml {tests}", "$name.xml", ("pytest", *needs), **rest)
 
 
 def _kernels(command: str, file: str, *needs: str) -> Way:

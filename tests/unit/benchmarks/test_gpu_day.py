@@ -123,6 +123,21 @@ def test_a_step_that_fails_hangs_crashes_or_lacks_something_leaves_the_rest_righ
         assert all(word in text for word in (*found, "the kernel broke", "1 right, 0 wrong"))
 
 
+def test_an_error_of_its_own_is_not_the_end_of_the_day(step: Any, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = process.run
+
+    def broken(command: list[str], *rest: Any) -> int | None:
+        if "first.json" in command[-1]:
+            raise OSError("too many open files")
+        return run(command, *rest)
+
+    monkeypatch.setattr(process, "run", broken)
+    status, found = go([step("first", "good"), step("last", "good")])
+    assert status == 1
+    assert (found["first"]["status"], found["first"]["reason"]) == ("failed", "OSError: too many open files")
+    assert found["last"]["status"] == "ok"
+
+
 def test_the_same_command_again_repeats_what_did_not_finish(step: Any, go: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     go([step("first", "good"), step("failing", "fail"), step("other", "good")])

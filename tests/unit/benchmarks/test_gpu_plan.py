@@ -58,11 +58,14 @@ def test_the_real_commands_are_understood(job: Job, monkeypatch: pytest.MonkeyPa
         main(arguments)
 
 
-def test_every_step_is_rehearsed_and_has_a_limit() -> None:
+def test_every_step_is_rehearsed_and_has_a_limit(tmp_path: Path) -> None:
     names = [step.name for step in STEPS]
     assert len(set(names)) == len(names)
     for step in STEPS:
         assert step.seconds > 0
+        for way in (step.real, step.rehearsal):
+            found = {} if isinstance(way, str) else environment.variables(Place(tmp_path), way)
+            assert all(isinstance(value, str) for value in found.values())
         if isinstance(step.rehearsal, str):
             assert not isinstance(STEPS[names.index(step.rehearsal)].rehearsal, str)
 
