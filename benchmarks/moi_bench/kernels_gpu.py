@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for parity.json and op.json")
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS, help="(default: both)")
     parser.add_argument("--suite", choices=sorted(op.SUITES), default="h100")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="implementations to benchmark (default: all)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="implementations (default: all)")
     parser.add_argument("--case", nargs="+", choices=[case.name for case in CASES], help="of parity (default: all)")
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: a rehearsal")
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parity(args: argparse.Namespace) -> int:
     """1 if a check found something wrong."""
-    rows = record(check_all(torch.device(args.device), args.case), args.out / "parity.json")
+    rows = record(check_all(torch.device(args.device), args.case, args.only), args.out / "parity.json")
     bad = [row for row in rows if row["status"] == "wrong"]
     for row in bad:
         sys.stdout.write(f"{row['implementation']} {row['check']} {row['case']} {row['dtype']}: {row['reason']}\n")
@@ -66,11 +66,11 @@ def _speed(args: argparse.Namespace) -> int:
     )
 
 
-def check_all(device: torch.device, names: list[str] | None = None) -> Iterator[Row]:
-    """A row for every implementation, case (or those named), type and kind of check."""
+def check_all(device: torch.device, names: list[str] | None = None, only: list[str] | None = None) -> Iterator[Row]:
+    """A row for every implementation (or those in `only`), case (or those in `names`), type and kind of check."""
     cases = [case for case in CASES if names is None or case.name in names]
     common, captures = {**shared(device), "kind": "parity"}, device.type == "cuda"
-    for name in IMPLEMENTATIONS:
+    for name in [each for each in IMPLEMENTATIONS if only is None or each in only]:
         use: Implementation = IMPLEMENTATIONS[name]
         if reason := use.unavailable(device):
             yield {**common, "implementation": name, "status": "unavailable", "reason": reason}

@@ -50,15 +50,15 @@ STEPS = (
     Step(
         "parity",
         "kernels against a float64 restatement, eager and replayed from a captured graph",
-        _kernels("--part parity --out $out", "parity.json", "triton"),
-        _kernels("--part parity --case official --device cpu --out $out", "parity.json", "triton"),
+        _kernels("--part parity --only reference triton --out $out", "parity.json", "triton"),
+        _kernels("--part parity --only triton --case official --device cpu --out $out", "parity.json", "triton"),
         seconds=150,
     ),
     Step(
         "op",
         "time of the op: eager and Triton, beside the bandwidth of a copy",
         _kernels("--part op --only eager triton --out $out", "op.json", "triton"),
-        _kernels("--part op --suite tiny --only eager numba --repeats 5 --device cpu --out $out", "op.json"),
+        _kernels("--part op --suite tiny --only eager --repeats 5 --device cpu --out $out", "op.json"),
         seconds=240,
     ),
     Step(
@@ -93,9 +93,7 @@ STEPS = (
         "tests",
         "tests of the kernels and of the tables that servers keep, on the GPU",
         _pytest("$tests/unit/op/test_kernels.py $tests/unit/serving/test_sglang_slots.py -k 'not flashinfer'", "numpy"),
-        _pytest(
-            "$tests/unit/op/test_kernels.py -k 'test_parity and triton and one_id or test_parity and ties'", "numpy"
-        ),
+        _pytest("$tests/unit/op/test_kernels.py -k 'test_parity and triton and ties'", "numpy"),
         seconds=300,
     ),
     Step(
@@ -121,8 +119,8 @@ STEPS = (
     ),
     Step(
         "flashinfer",
-        "time of the op over FlashInfer's top-K, which it compiles first",
-        _kernels("--part op --only eager flashinfer --out $out/$name", "$name/op.json", "flashinfer"),
+        "parity and time of the op over FlashInfer's top-K, which it compiles first",
+        _kernels("--only eager flashinfer --out $out/$name", "$name/op.json", "flashinfer"),
         _pytest("$tests/unit/op/test_kernels.py -k flashinfer_composition", "numpy"),
         seconds=420,
     ),
