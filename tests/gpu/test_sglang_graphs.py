@@ -63,11 +63,11 @@ def decode(folder: Path, cases: Cases, options: dict[str, Any]) -> list[Output]:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "preset", "dtype", "attention"),
+    ("architecture", "preset", "dtype", "attention", "prefill_graphs"),
     [
-        ("qwen2", "official", "float32", "triton"),
-        ("qwen3", "official", "bfloat16", "fa3"),
-        ("gemma3", "paper", "float16", "triton"),
+        ("qwen2", "official", "float32", "triton", False),
+        ("qwen3", "official", "bfloat16", "fa3", False),
+        ("gemma3", "paper", "float16", "triton", True),  # as SGLang has them by default
     ],
 )
 def test_all_policies_agree_with_the_reference(
@@ -75,6 +75,7 @@ def test_all_policies_agree_with_the_reference(
     preset: str,
     dtype: str,
     attention: str,
+    prefill_graphs: bool,
     random_model: Callable[..., Path],
     make_cases: Callable[..., Cases],
 ) -> None:
@@ -90,6 +91,7 @@ def test_all_policies_agree_with_the_reference(
         replace(each, seed=row, top_k=each.top_k if each.top_p == 1 else 0) for row, each in enumerate(cases.sampling)
     ]
     cases = replace(cases, sampling=sampling, noise=None, own_noise=True)
-    outputs = decode(folder, cases, {"dtype": dtype, "attention_backend": attention})
+    options = {"dtype": dtype, "attention_backend": attention, "disable_prefill_cuda_graph": not prefill_graphs}
+    outputs = decode(folder, cases, options)
     found = judge(Reference(folder, weights=dtype), cases, outputs, TOLERANCES[dtype])
     assert found.agrees, str(found)
