@@ -79,7 +79,8 @@ H100 = (
     *(OpCase(64, 151_936, top_k=top_k) for top_k in (5, 64)),
     *(OpCase(64, 151_936, policy=policy) for policy in BUILT_IN if policy != "moi"),
 )
-SUITES = {"laptop": LAPTOP, "h100": H100}
+TINY = (OpCase(2, 300, width=16),)  # shows that a command works
+SUITES = {"laptop": LAPTOP, "h100": H100, "tiny": TINY}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,13 +13,14 @@ import argparse
 import itertools
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from moi_bench import decode_sides
 from moi_bench.decode_sides import Host, rate
-from moi_bench.rows import dumps, prepare
+from moi_bench.rows import Row, dumps, prepare
 from moi_bench.runner import record
 from moi_bench.sglang_host import host_time
 from moi_bench.shapes import SHAPES
@@ -43,6 +44,7 @@ def _shapes() -> list[str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command."""
     decode_sides.add_arguments(parser, _shapes(), "sglang.Engine")
+    parser.add_argument("--no-host-time", action="store_true", help="throughput alone")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write("\n" + json.dumps(measure_side(args, device)) + "\n")
         return 0
     prepare(args.out, "sglang")
-    rows = record(itertools.chain(host_time(device), decode_sides.compare(args, device, _HOST)), args.out)
+    hooks: Iterator[Row] = iter(()) if args.no_host_time else host_time(device)
+    rows = record(itertools.chain(hooks, decode_sides.compare(args, device, _HOST)), args.out)
     sys.stdout.write(dumps(rows) + "\n")
     return 0
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from moi.cli import main
-from moi_bench import gpu, op
+from moi_bench import kernels_gpu, op
 from moi_bench.timer import summarise
 
 TINY = op.OpCase(2, 300, width=16)
@@ -79,8 +79,8 @@ def test_the_table_shows_times_and_reasons(monkeypatch: pytest.MonkeyPatch, caps
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_the_gpu_command_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert gpu.main(["--out", str(tmp_path)]) == 2
+def test_the_command_for_kernels_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kernels_gpu.main(["--out", str(tmp_path)]) == 2
     assert "needs a CUDA GPU" in capsys.readouterr().err
 
 
