@@ -17,6 +17,8 @@ _STYLE = """
 .moi-head p { margin: 0.2em 0 0; overflow-wrap: anywhere; }
 """
 
+STOPPING = "Stopping after the token that is being made."
+
 
 @dataclass(frozen=True)
 class Defaults:
@@ -48,18 +50,27 @@ def build(runs: Runs, defaults: Defaults) -> Any:
             stop = gr.Button("Stop", elem_id="stop")
             download = gr.DownloadButton("Share as HTML", interactive=False, elem_id="share")
         said = gr.HTML(markup.message(), elem_id="message")
-        gr.Radio(list(markup.SWITCH), value=markup.SWITCH[0], label="tokens coloured by", elem_id="colour")
+        # The style sheet reads it: no handler does, so it must be said that people may choose.
+        gr.Radio(
+            list(markup.SWITCH),
+            value=markup.SWITCH[0],
+            label="tokens coloured by",
+            interactive=True,
+            elem_id="colour",
+        )
         gr.HTML(markup.legend(), elem_id="legend")
         with gr.Row():
-            left = gr.HTML(markup.column(Column("plain")), elem_id="plain")
-            right = gr.HTML(markup.column(Column(defaults.policy)), elem_id="mixed")
+            with gr.Column():
+                left = gr.HTML(markup.column(Column("plain")), elem_id="plain")
+            with gr.Column():
+                right = gr.HTML(markup.column(Column(defaults.policy)), elem_id="mixed")
         generate = _handler(runs, declared, list(sampling))
         inputs = [prompt, chat, policy, *sampling.values(), *declared.components()]
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         start.click(generate, inputs, [left, right, said, download], concurrency_limit=1, **quiet)
-        stop.click(_stopper(runs), None, None, concurrency_limit=None, **quiet)
+        stop.click(_stopper(runs), None, said, concurrency_limit=None, **quiet)
         policy.change(_chooser(declared), policy, list(declared.groups.values()), concurrency_limit=None, **quiet)
-        page.unload(_stopper(runs))
+        page.unload(_leaver(runs))
     return page
 
 
@@ -131,11 +142,21 @@ def _shown(picture: Picture) -> tuple[Any, ...]:
 def _stopper(runs: Runs) -> Any:
     import gradio as gr
 
-    def stop(request: gr.Request) -> None:
-        runs.stop(_id(request))
+    def stop(request: gr.Request) -> str:
+        return markup.message(STOPPING if runs.stop(_id(request)) else "")
 
     stop.__annotations__["request"] = gr.Request
     return stop
+
+
+def _leaver(runs: Runs) -> Any:
+    import gradio as gr
+
+    def leave(request: gr.Request) -> None:
+        runs.stop(_id(request))
+
+    leave.__annotations__["request"] = gr.Request
+    return leave
 
 
 def _chooser(declared: controls.PolicyControls) -> Any:

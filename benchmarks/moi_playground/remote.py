@@ -108,10 +108,13 @@ class RemoteSource:
 
 def _told(column: int, tokens: Iterator[Any], question: Question) -> Iterator[Event]:
     """RuntimeError where a request that mixes is answered without numbers: then nothing shows that it was mixed."""
+    finish = None
     for token, finish in tokens:
         if question.mixes and token.intervention is None:
             raise RuntimeError("the server tells nothing of mixing: it has no plugin, or a router drops the settings")
         yield Event(column, token, finish)
+    if finish is None:
+        raise RuntimeError("the server broke the answer off")
 
 
 def _words(error: Any) -> str:

@@ -40,6 +40,7 @@ class Runs:
     source: Source
     preset: str
     folder: Path
+    _running: set[str] = field(default_factory=set)
     _stopped: set[str] = field(default_factory=set)
     _count: int = 0
 
@@ -50,33 +51,41 @@ class Runs:
         chosen = MoIConfig.preset(self.preset, policy=policy, **parameters)
         return Ask(prompt, chat, SamplingParams(**sampling), chosen)
 
-    def stop(self, page: str) -> None:
-        """End the run of a page after the token that is being made."""
-        self._stopped.add(page)
+    def stop(self, page: str) -> bool:
+        """End the run of a page after the token that is being made; whether there is one."""
+        if page in self._running:
+            self._stopped.add(page)
+        return page in self._running
 
     def run(self, page: str, ask: Ask) -> Iterator[Picture]:
         """Pictures until the run ends, the last one with the file to share; a refusal is the last one's message."""
         columns = [Column(markup.title(ask.plain)), Column(markup.title(ask.moi))]
         self._stopped.discard(page)
-        message, shown = "", 0.0
-        yield Picture(columns)
-        start = time.perf_counter()
+        self._running.add(page)
+        message = ""
         try:
-            with closing(cast(Any, self.source.stream(ask))) as events:
-                for event in events:
-                    now = time.perf_counter()
-                    _add(columns[event.column], event, now - start)
-                    if page in self._stopped:
-                        break
-                    if now - shown > _EVERY_S:
-                        shown = now
-                        yield Picture(columns)
+            yield Picture(columns)
+            yield from self._decode(page, ask, columns)
         except REFUSALS as error:
             message = " ".join(str(error).split())
+        finally:
+            self._running.discard(page)
         for column in columns:
             if column.finish is None and column.tokens:
                 column.finish = STOPPED if page in self._stopped else "broken off"
         yield Picture(columns, message, self._write(ask, columns))
+
+    def _decode(self, page: str, ask: Ask, columns: list[Column]) -> Iterator[Picture]:
+        start, shown = time.perf_counter(), 0.0
+        with closing(cast(Any, self.source.stream(ask))) as events:
+            for event in events:
+                now = time.perf_counter()
+                _add(columns[event.column], event, now - start)
+                if page in self._stopped:
+                    return
+                if now - shown > _EVERY_S:
+                    shown = now
+                    yield Picture(columns)
 
     def _write(self, ask: Ask, columns: list[Column]) -> Path | None:
         if not any(column.tokens for column in columns):
