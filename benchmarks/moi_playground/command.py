@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
                 _COUNTDOWN if embedded else "The sky is blue because", _COUNTDOWN_TOKENS if embedded else _TOKENS
             )
             built = page.build(Runs(source, args.preset or "official", Path(folder)), defaults)
-            web.serve(built, bound, args.host, _ready, theme=page.theme(), css=page.style())
+            web.serve(built, bound, args.host, _ready, theme=page.theme(), head=page.head())
     return 0
 
 

@@ -30,7 +30,7 @@ class Defaults:
 
 
 def build(runs: Runs, defaults: Defaults) -> Any:
-    """The page as `gradio.Blocks`, which needs `style()` and `theme()` where it is served."""
+    """The page as `gradio.Blocks`, which needs `head()` and `theme()` where it is served."""
     import gradio as gr
 
     with gr.Blocks(title="Mixture of Inputs", analytics_enabled=False, delete_cache=(600, 3600)) as page:
@@ -74,9 +74,9 @@ def build(runs: Runs, defaults: Defaults) -> Any:
     return page
 
 
-def style() -> str:
-    """The style sheet of the page."""
-    return _STYLE + markup.style()
+def head() -> str:
+    """The style sheet of the page, as it is: Gradio changes the selectors of what it takes as `css`."""
+    return f"<style>{_STYLE}{markup.style()}</style>"
 
 
 def theme() -> Any:

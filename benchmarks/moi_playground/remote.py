@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from moi_engines.servers import DIALECTS, Pool, Question, Served
@@ -18,6 +18,7 @@ from moi_playground.answers import chunk_tokens, whole_tokens
 from moi_playground.records import MIXED, PLAIN, Ask, Event
 
 TIMEOUT_S = 600.0  # until a server's first word
+_POLL_S = 0.5  # how often a run that waits looks whether it is to end
 _Item = Event | Exception | None  # None: a column has ended
 
 
@@ -40,6 +41,7 @@ class RemoteSource:
         from openai import OpenAI
 
         self.url, self.served = url, served
+        self._closed = False
         self.name, self.where = served.model, f"{served.kind} server at {url}"
         key = os.environ.get("OPENAI_API_KEY", "none")
         self._client = OpenAI(base_url=f"{url}/v1", api_key=key, timeout=TIMEOUT_S, max_retries=0)
@@ -56,7 +58,12 @@ class RemoteSource:
         running = 2
         try:
             while running:
-                item = items.get()
+                try:
+                    item = items.get(timeout=_POLL_S)
+                except Empty:
+                    if self._closed:
+                        return
+                    continue
                 if isinstance(item, Exception):
                     raise item
                 if item is None:
@@ -67,7 +74,8 @@ class RemoteSource:
             stop.set()
 
     def close(self) -> None:
-        """See `Source`."""
+        """See `Source`; a run that waits for the server ends."""
+        self._closed = True
         self._client.close()
 
     def _column(self, column: int, question: Question, items: SimpleQueue[_Item], stop: threading.Event) -> None:
