@@ -25,9 +25,9 @@ def bind(host: str, port: int) -> socket.socket:
         except OSError:
             bound.close()
             raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(f"--host {host} --port {port} cannot be served: {reason}; --port 0 takes a free port") from None
+    except (OSError, ValueError) as error:  # ValueError: a text that cannot be a name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(f"--host {host!r} --port {port} cannot be served: {reason}; --port 0 takes a free port") from None
     return bound
 
 

@@ -34,7 +34,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     [
         (["--port", "70000"], "--port=70000 is not allowed; it must be an integer in [0, 65535]"),
         (["--port", "-1"], "--port=-1 is not allowed"),
-        (["--host", "nowhere.invalid"], "--host nowhere.invalid --port 0 cannot be served"),
+        (["--host", "nowhere.invalid"], "--host 'nowhere.invalid' --port 0 cannot be served"),
         (["--model", "./nowhere"], "model folder ./nowhere does not exist"),
         (["--server", "ftp://x"], "server='ftp://x' is not allowed"),
         (["--server", "http://127.0.0.1:1"], "http://127.0.0.1:1 does not answer"),
@@ -56,7 +56,7 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = error_of(capsys, "--port", str(port))
-    assert f"--host 127.0.0.1 --port {port} cannot be served" in said
+    assert f"--host '127.0.0.1' --port {port} cannot be served" in said
     assert said.endswith("--port 0 takes a free port")
 
 

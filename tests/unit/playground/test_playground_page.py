@@ -87,8 +87,9 @@ def generate(page: Any, **numbers: Any) -> None:
     """Fill in fields by the ids of their components, click, and wait for the end."""
     for name, value in numbers.items():
         page.fill(f"#{name} input, #{name} textarea", str(value))
+    page.evaluate("document.querySelectorAll('.moi-column').forEach(each => each.dataset.old = '')")
     page.click("#generate")
-    page.wait_for_function("document.querySelectorAll('.moi-column details').length == 2")
+    page.wait_for_function("document.querySelectorAll('.moi-column:not([data-old]) details').length == 2")
 
 
 def text_of(page: Any, column: str) -> str:
@@ -207,23 +208,25 @@ def test_nothing_overflows_or_overlaps(visit: Any, tmp_path: Path, width: int, s
     assert (red + green + blue > 3 * 128) == (scheme == "light")
 
 
-def test_keys_alone_reach_and_operate_it(visit: Any, server: Served) -> None:
+def test_keys_alone_reach_and_operate_it(visit: Any) -> None:
     page = visit()
-    name = "document.activeElement.closest('[id]:not([id^=range]):not([id^=component])')?.id"
-    reached = list[str]()
+    focus = (
+        "[document.activeElement.closest('[id]:not([id^=range]):not([id^=component]):not([id^=html-])')?.id, "
+        "document.activeElement.value]"
+    )
+    reached = list[list[str]]()
 
-    def tab_to(wanted: str) -> None:
+    def tab_to(wanted: str, value: str | None = None) -> None:
         for _ in range(40):
             page.keyboard.press("Tab")
-            reached.append(page.evaluate(name))
-            if reached[-1] == wanted:
+            reached.append(page.evaluate(focus))
+            if reached[-1][0] == wanted and value in (None, reached[-1][1]):
                 return
         raise AssertionError(f"Tab does not reach {wanted}: {reached}")
 
     tab_to("prompt")
-    tab_to("policy")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_selector("#policy-direct", state="attached")
+    tab_to("policy", "direct")
+    page.keyboard.press("Space")
     page.wait_for_function("document.querySelector('#policy input[value=direct]').checked")
     for each in ("every-min_entropy", "every-max_entropy", "temperature", "top_p", "max_new_tokens"):
         tab_to(each)
@@ -240,8 +243,8 @@ def test_keys_alone_reach_and_operate_it(visit: Any, server: Served) -> None:
     with page.expect_download() as download:
         page.keyboard.press("Enter")
     assert download.value.suggested_filename == "moi-direct-seed-7.html"
-    tab_to("colour")
-    page.keyboard.press("ArrowRight")
+    tab_to("colour", "intervention")
+    page.keyboard.press("Space")
     page.wait_for_selector(".by-intervention", state="visible")
     tab_to("plain")
     page.keyboard.press("Space")
