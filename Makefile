@@ -73,7 +73,7 @@ $(VENV)/.bench: $(VENV)/.demo
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo $(HOSTS)
-	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,bench,tensorrt-rtx,test,check]'
+	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,bench,playground,tensorrt-rtx,test,check]'
 	$(PIP) --no-deps $(HOSTS:%=--requirement %)
 	@$(PIP) --editable '.[gym]' || echo "reasoning-gym cannot be installed (it builds a C library): its tests are skipped"
 	@touch $@

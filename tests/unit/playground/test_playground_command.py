@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from fake_server import FakeServer
 from moi.cli import main
 from moi_playground import command
 
-pytest.importorskip("gradio", reason="needs the extra playground")
+if find_spec("gradio") is None:
+    pytest.skip("needs gradio: pip install 'mixture-of-inputs[playground]'", allow_module_level=True)
 pytest.importorskip("openai")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from moi import MoIConfig
 from moi_engines import SamplingParams, embedded_model, load_engine
 from playground_page import EVIL, EVIL_SEED, HELD_SEED, Served, browser_path, install_held_engine, served
 
-pytest.importorskip("gradio", reason="needs the extra playground")
+if find_spec("gradio") is None:
+    pytest.skip("needs gradio: pip install 'mixture-of-inputs[playground]'", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytestmark = pytest.mark.slow
 
