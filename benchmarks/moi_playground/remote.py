@@ -108,7 +108,7 @@ class RemoteSource:
                 yield from _told(column, whole_tokens(answer), question)
         except openai.APIStatusError as error:
             raise ValueError(f"{url} refused with {error.status_code}: {_words(error)}") from None
-        except openai.APIError as error:
+        except (openai.APIError, httpx.HTTPError) as error:  # the latter in the middle of a stream
             raise OSError(f"{url} does not answer: {_words(error)}") from None
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise RuntimeError(f"{url} does not answer as {self.served.kind} does: {error!r}") from None

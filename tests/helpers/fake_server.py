@@ -11,7 +11,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Fault = int | str | None  # an HTTP status, "cut" (the connection breaks), "abort" (the text does), or none
+Fault = (
+    int | str | None
+)  # an HTTP status, "cut" (the connection breaks), "abort" (the text does), "short" (a stream does), or none
 
 
 class FakeServer:
@@ -56,9 +58,10 @@ class FakeServer:
         try:
             time.sleep(self.seconds)
             found = self.fault(number)
-            if found is not None and found != "abort":
+            if found not in (None, "abort", "short"):
                 return found, {"error": {"message": f"fault {found}"}}
-            return self._decode(path, body, number, aborted=found == "abort")
+            fault, answer = self._decode(path, body, number, aborted=found == "abort")
+            return fault or (found if found == "short" else None), answer
         finally:
             with self._lock:
                 self.running -= 1
@@ -146,19 +149,21 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
             if fault == "cut":
                 self.close_connection = True
                 return
-            if body.get("stream") and fault is None:
-                self._send_lines(_chunks(answer))
+            if body.get("stream") and fault in (None, "short"):
+                self._send_lines(_chunks(answer), missing=bool(fault))
             else:
                 self._send(fault if isinstance(fault, int) else 200, answer)
 
-        def _send_lines(self, chunks: list[dict[str, Any]]) -> None:
+        def _send_lines(self, chunks: list[dict[str, Any]], missing: bool) -> None:
+            """An event stream; `missing`: the connection breaks in the middle of it."""
             lines = [*map(json.dumps, chunks), "[DONE]"]
             data = "".join(f"data: {line}\n\n" for line in lines).encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            self.close_connection = missing
+            self.wfile.write(data[: len(data) // 2] if missing else data)
 
         def _send(self, status: int, answer: dict[str, Any], content: str = "application/json") -> None:
             data = json.dumps(answer).encode()

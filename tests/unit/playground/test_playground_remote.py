@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,14 @@ def test_what_a_server_refuses_is_its_own_words(serve: Any, fault: Any, said: st
     source = connect(serve("vllm", fault=lambda number: fault).url, None, None)
     with pytest.raises((ValueError, OSError), match=said):
         list(source.stream(ask()))
+
+
+def test_a_stream_that_breaks_keeps_what_came(serve: Any) -> None:
+    source, found = connect(serve("sglang", fault=lambda number: "short").url, None, None), list[Event]()
+    with pytest.raises(OSError, match=r"/generate does not answer: .*complete message"):
+        found.extend(source.stream(replace(ask(), sampling=SamplingParams(max_new_tokens=9, ignore_eos=True))))
+    assert found
+    assert all(event.finish is None for event in found)
 
 
 def test_an_answer_of_another_kind_is_named(serve: Any) -> None:
