@@ -85,7 +85,7 @@ $(VENV)/.docs: $(VENV)/.demo
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo $(HOSTS)
-	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,bench,tensorrt-rtx,test,docs,check]'
+	$(PIP) --editable '.[engine,gguf,cpu,triton,onnx,bench,playground,tensorrt-rtx,test,docs,check]'
 	$(PIP) --no-deps $(HOSTS:%=--requirement %)
 	@$(PIP) --editable '.[gym]' || echo "reasoning-gym cannot be installed (it builds a C library): its tests are skipped"
 	@touch $@

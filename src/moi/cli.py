@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compile": ("moi_compile.command", "an exported folder to a TensorRT or TensorRT-RTX engine"),
     "doctor": ("moi_engines.commands.doctor", "what this machine can run, and what to install for the rest"),
     "selftest": ("moi_engines.commands.selftest", "check that each backend generates the torch engine's tokens here"),
+    "playground": ("moi_playground.command", "a page in the browser: plain decoding and a policy side by side"),
     "demo": ("moi_bench.demo", "the main job on the model that ships with the project"),
     "eval": ("moi_eval.command", "accuracy of plain decoding, MoI and Direct Mixture on the same problems"),
     "report": ("moi_bench.report.command", "results as one HTML page and as Markdown tables"),

@@ -24,6 +24,7 @@ WORK: dict[str, tuple[str, ...]] = {
     "eval": ("moi_eval.command.load_engine",),
     "export": ("moi_engines.onnx_export.export",),
     "generate": ("moi_engines.commands.generate.load_engine",),
+    "playground": ("moi_playground.command.load_engine", "moi_playground.remote.connect"),
     "selftest": ("moi_engines.commands.selftest.examine",),
     "serve": ("moi_engines.commands.serve.subprocess.Popen",),
 }

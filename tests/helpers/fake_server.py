@@ -11,7 +11,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Fault = int | str | None  # an HTTP status, "cut" (the connection breaks), "abort" (the text does), or none
+Fault = (
+    int | str | None
+)  # an HTTP status, "cut" (the connection breaks), "abort" (the text does), "short" (a stream does), or none
 
 
 class FakeServer:
@@ -56,9 +58,10 @@ class FakeServer:
         try:
             time.sleep(self.seconds)
             found = self.fault(number)
-            if found is not None and found != "abort":
+            if found not in (None, "abort", "short"):
                 return found, {"error": {"message": f"fault {found}"}}
-            return self._decode(path, body, number, aborted=found == "abort")
+            fault, answer = self._decode(path, body, number, aborted=found == "abort")
+            return fault or (found if found == "short" else None), answer
         finally:
             with self._lock:
                 self.running -= 1
@@ -83,7 +86,14 @@ class FakeServer:
         told["replayed_tokens"] = 0
         finish = "abort" if aborted else "length" if tokens == most else "stop"
         text = f"<answer>{noise.randint(1, 9)}</answer>"
-        return None, self._shaped(path, text, tokens, finish, told if mixes else None)
+        if settings.pop("per_token", False):
+            told |= {"entropy": [noise.random() for _ in range(tokens)], "intervention": [0.25 * mixes] * tokens}
+        shaped = self._shaped(path, text, tokens, finish, told if mixes or "entropy" in told else None)
+        if "logprobs" in body:  # each character a token, the last one the rest
+            names = [*text[: tokens - 1], text[tokens - 1 :]]
+            told_names = [{"token": name} for name in names]
+            shaped["choices"][0] |= {"logprobs": {"tokens": names, "content": told_names}}
+        return None, shaped
 
     def _settings(self, params: dict[str, Any]) -> dict[str, Any]:
         if self.kind == "sglang":
@@ -112,6 +122,20 @@ class _Listener(ThreadingHTTPServer):
         """Clients that leave are no news."""
 
 
+def _chunks(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of SGLang's /generate, two tokens in each, all that came so far in each."""
+    meta, text = answer["meta_info"], answer["text"]
+    tokens, told = meta["completion_tokens"], meta.get("moi")
+    chunks = []
+    for count in [*range(2, tokens, 2), tokens]:
+        so_far = {key: value[:count] if isinstance(value, list) else value for key, value in (told or {}).items()}
+        finish = meta["finish_reason"] if count == tokens else None
+        own = {"completion_tokens": count, "finish_reason": finish} | ({"moi": so_far} if told else {})
+        shown = text if count == tokens else text[:count]
+        chunks.append({"text": shown, "output_ids": list(range(count)), "meta_info": own})
+    return chunks
+
+
 def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -125,7 +149,21 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
             if fault == "cut":
                 self.close_connection = True
                 return
-            self._send(fault if isinstance(fault, int) else 200, answer)
+            if body.get("stream") and fault in (None, "short"):
+                self._send_lines(_chunks(answer), missing=bool(fault))
+            else:
+                self._send(fault if isinstance(fault, int) else 200, answer)
+
+        def _send_lines(self, chunks: list[dict[str, Any]], missing: bool) -> None:
+            """An event stream; `missing`: the connection breaks in the middle of it."""
+            lines = [*map(json.dumps, chunks), "[DONE]"]
+            data = "".join(f"data: {line}\n\n" for line in lines).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.close_connection = missing
+            self.wfile.write(data[: len(data) // 2] if missing else data)
 
         def _send(self, status: int, answer: dict[str, Any], content: str = "application/json") -> None:
             data = json.dumps(answer).encode()
