@@ -11,7 +11,7 @@ VLLM := $(VENV)/vllm
 PARALLEL := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast test-real models check doctor bench tables clean
+.PHONY: demo test test-fast test-real models check audit doctor bench tables clean
 
 demo: $(VENV)/.demo
 	$(BIN)/moi demo
@@ -37,6 +37,15 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+
+# The pinned versions against the databases of known vulnerabilities: asks the network, so no test runs it.
+audit: $(VENV)/audit/.installed
+	$(VENV)/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
+$(VENV)/audit/.installed: $(VENV)/bin/pip
+	$(BIN)/python -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
+	@touch $@
 
 # An engine that is not installed is a row with its reason; the report is written even if one fails.
 bench: $(VENV)/.bench
