@@ -12,7 +12,7 @@ PARALLEL := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-fast test-real models check doctor bench tables docs clean
+.PHONY: help demo test test-fast test-real models check audit doctor bench tables docs clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' $(MAKEFILE_LIST)
@@ -41,6 +41,15 @@ check: $(VENV)/.test  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+
+# The pinned versions against the databases of known vulnerabilities: asks the network, so no test runs it.
+audit: $(VENV)/audit/.installed  ## the pinned versions against known vulnerabilities
+	$(VENV)/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
+$(VENV)/audit/.installed: $(VENV)/bin/pip
+	$(BIN)/python -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
+	@touch $@
 
 # An engine that is not installed is a row with its reason; the report is written even if one fails.
 bench: $(VENV)/.bench  ## measure this machine: bench/report.html

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from moi import PRESETS
 from moi.config import ENTROPIES, PRIORS, parse_assignments
 from moi.policies.registry import BUILT_IN
+from moi.shown import shown
 from moi_serving.settings import THINK_END, Until
 
 _TRUE = ("1", "true", "yes", "on")
@@ -23,7 +24,7 @@ class Flag(NamedTuple):
 
 
 def _until(text: str) -> Until:
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text
 
 
 FLAGS = (
@@ -53,5 +54,6 @@ def switched_on(name: str, environ: Mapping[str, str]) -> bool:
 def _parsed(flag: Flag, text: str) -> Any:
     try:
         return flag.parse(text)
-    except ValueError as error:
-        raise ValueError(f"MOI_{flag.name.upper()}={text!r} is not allowed: {error}") from error
+    except ValueError:
+        kind = "a number" if flag.parse is float else "an integer"
+        raise ValueError(f"MOI_{flag.name.upper()}={shown(text)} is not allowed; it must be {kind}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from moi import MoIConfig
 from moi.config import parameter_values
 from moi.policies import policy_named
+from moi.shown import shown
 
 KEY = "moi"  # of custom_params and of meta_info
 THINK_END = "think_end"
@@ -17,9 +17,6 @@ PER_REQUEST = ("until", "per_token", "seed")  # keys beside the policy and its p
 _PER_SERVER = ("top_k", "entropy", "prior", "preset")
 
 Until = str | int | None
-
-_SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 60, 60
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def request_settings(custom_params: Any, server: ServerSettings) -> RequestSetti
     moi = server.moi.replace(policy=policy, **parameter_values(policy, {**known, **own}, PER_REQUEST))
     per_token = given.get("per_token", False)
     if not isinstance(per_token, bool):
-        raise ValueError(f"per_token={per_token!r} is not allowed; per_token must be true or false")
+        raise ValueError(f"per_token={shown(per_token)} is not allowed; per_token must be true or false")
     return RequestSettings(
         moi, check_until(given.get("until", server.mix_until)), per_token, check_seed(given.get("seed"))
     )
@@ -89,17 +86,18 @@ def _given(custom_params: Any) -> Mapping[str, Any] | None:
     if custom_params is None:
         return None
     if not isinstance(custom_params, Mapping):
-        raise ValueError(f"custom_params={_shown(custom_params)} is not allowed; it must be a dict")
+        raise ValueError(f"custom_params={shown(custom_params)} is not allowed; it must be a dict")
     if KEY not in custom_params:
         return None
     given = custom_params[KEY]
     if not isinstance(given, Mapping):
-        raise ValueError(f"custom_params['moi']={_shown(given)} is not allowed; it must be a dict of settings")
+        raise ValueError(f"custom_params['moi']={shown(given)} is not allowed; it must be a dict of settings")
     for key, value in given.items():
         if key in _PER_SERVER:
             raise ValueError(f"moi key {key!r} is a setting of the server; start it with --moi-{key.replace('_', '-')}")
         if isinstance(value, (Mapping, Sequence)) and not isinstance(value, str):
-            raise ValueError(f"{key}={_shown(value)} is not allowed; {key} must be a single value")
+            name = key if isinstance(key, str) and key.isidentifier() and len(key) < 60 else shown(key)
+            raise ValueError(f"{name}={shown(value)} is not allowed; {name} must be a single value")
     return given
 
 
@@ -107,16 +105,11 @@ def check_seed(seed: Any) -> int | None:
     """A request's `seed`, as it is; ValueError unless it is an integer in [0, 2^63) or None."""
     if seed is None or (type(seed) is int and 0 <= seed < 2**63):
         return seed
-    raise ValueError(f"seed={_shown(seed)} is not allowed; seed must be an integer in [0, 2^63)")
-
-
-def _shown(value: Any) -> str:
-    """A value from a request, shortened: it may be of any length and depth."""
-    return _SHORT.repr(value)
+    raise ValueError(f"seed={shown(seed)} is not allowed; seed must be an integer in [0, 2^63)")
 
 
 def check_until(until: Any) -> Until:
     """A request's or a flag's `until`, as it is; ValueError unless it is a token id, think_end or None."""
     if until is None or until == THINK_END or (type(until) is int and 0 <= until < 2**31):
         return until  # type: ignore[no-any-return]
-    raise ValueError(f"until={until!r} is not allowed; until must be {THINK_END!r}, a token id or null")
+    raise ValueError(f"until={shown(until)} is not allowed; until must be {THINK_END!r}, a token id or null")

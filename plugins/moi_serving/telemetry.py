@@ -55,8 +55,12 @@ class Summary:
         """Tokens that were replayed so far."""
         return self._replayed
 
-    def to_dict(self) -> dict[str, Any]:
-        """The last token has not been fed back, so its mixture does not count as mixed."""
+    def to_dict(self, growing: bool = False) -> dict[str, Any]:
+        """The last token has not been fed back, so its mixture does not count as mixed.
+
+        growing  the lists of `per_token` are those that go on growing, where copies for each token, together quadratic
+                 in the text, would be read by nobody
+        """
         told: dict[str, Any] = {
             "mean_entropy": self._entropy / self._count,
             "mean_intervention": self._intervention / self._count,
@@ -65,4 +69,4 @@ class Summary:
         }
         if self._seed is not None:
             told["seed"] = self._seed
-        return told | {key: list(values) for key, values in (self._lists or {}).items()}
+        return told | {key: values if growing else list(values) for key, values in (self._lists or {}).items()}

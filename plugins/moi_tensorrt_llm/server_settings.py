@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from moi import MoIConfig
 from moi.policies import policy_named
+from moi.shown import shown
 
 # The second name of each reaches the workers of a server that starts them by MPI, which forwards TLLM* and few others.
 DEFAULT_VARIABLES = ("MOI_TENSORRT_LLM_DEFAULT", "TLLM_MOI_DEFAULT")
@@ -44,15 +45,17 @@ def server_settings(environ: Mapping[str, str]) -> ServerSettings:
     moi = MoIConfig("token") if text is None else _config(name, text)
     name, text = _given(environ, REPLAY_VARIABLES)
     if text is not None and not text.isdecimal():
-        raise ValueError(f"{name}={text!r} is not a number of tokens")
+        raise ValueError(f"{name}={shown(text)} is not a number of tokens")
+    if len(text or "") > 9:
+        raise ValueError(f"{name}={shown(text)} is not allowed; it must be below 10^9")
     return ServerSettings(moi, int(text or 0))
 
 
 def _config(name: str, text: str) -> MoIConfig:
     try:
         config = MoIConfig.from_dict(json.loads(text))
-    except ValueError as error:
-        raise ValueError(f"{name}={text!r} is not a JSON object of MoI settings: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}={shown(text)} is not a JSON object of MoI settings: {error}") from error
     if config.policy == "token":
         return config
     if config.prior == "sampling":

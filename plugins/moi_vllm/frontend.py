@@ -105,4 +105,5 @@ def _summaries(state: Any, record: TokenRecord) -> list[dict[str, Any] | None]:
     owner, index = host.choice_of(state)
     told: dict[int, Summary] = owner.__dict__.setdefault(_TOLD, {})
     told[index] = summary
-    return [told[i].to_dict() if i in told else None for i in range(max(told) + 1)]
+    growing = not host.repeats(state)
+    return [told[i].to_dict(growing) if i in told else None for i in range(max(told) + 1)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moi import MoIConfig
+from moi.shown import shown
 from moi_serving.environment import environment_settings, switched_on
 from moi_serving.mixing_marks import Marks
 from moi_serving.settings import KEY, RequestSettings, ServerSettings, request_settings
@@ -26,14 +27,14 @@ def server_settings(additional: Mapping[str, Any], environ: Mapping[str, str]) -
         return None
     given = {} if given in (None, True) else given
     if not isinstance(given, Mapping):
-        raise ValueError(f"{KEY}={given!r} is not allowed; it must be a dict of settings, true or false")
+        raise ValueError(f"{KEY}={shown(given)} is not allowed; it must be a dict of settings, true or false")
     values = dict(given)
     if values.pop(_ENVIRONMENT, True):
         values = {**environment_settings(environ), **values}
     until = values.pop("until", None)
     untested = values.pop("allow_untested", switched_on("MOI_ALLOW_UNTESTED", environ))
     if not isinstance(untested, bool):
-        raise ValueError(f"allow_untested={untested!r} is not allowed; allow_untested must be true or false")
+        raise ValueError(f"allow_untested={shown(untested)} is not allowed; allow_untested must be true or false")
     return ServerSettings(MoIConfig.from_dict(values), until, untested)
 
 
@@ -45,12 +46,13 @@ def resolved(settings: ServerSettings) -> dict[str, Any]:
 
 def asked(extra_args: Mapping[str, Any], server: ServerSettings) -> RequestSettings:
     """A request's settings over the server's; ValueError that names the key, its value and what is allowed."""
-    given = {key: value for key, value in extra_args.items() if key.startswith(KEY) and key != _MARKS}
     own: dict[str, Any] = {}
-    for key, value in given.items():
+    for key, value in extra_args.items():
+        if not isinstance(key, str) or not key.startswith(KEY) or key == _MARKS:
+            continue
         name = key.removeprefix(PREFIX)
         if not key.startswith(PREFIX) or not name:
-            raise ValueError(f"{key!r} is unknown; settings of MoI begin with {PREFIX!r}, as in {PREFIX}beta")
+            raise ValueError(f"{shown(key)} is unknown; settings of MoI begin with {PREFIX!r}, as in {PREFIX}beta")
         if name in _ONLY_SERVER:
             raise ValueError(
                 f'{key!r} is a setting of the server: --additional-config \'{{"moi": {{"{name}": ...}}}}\''

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from moi.policies import BOUNDS, UNBOUNDED, load_policies, policy_named
 from moi.policies.declaration import FLOAT32_MAX, INFINITY
+from moi.shown import shown
 
 ENTROPIES = ("support", "vocab")
 PRIORS = ("raw", "sampling")
@@ -17,15 +17,13 @@ MAX_TOP_K = 64
 _SHARED = ("top_k", "entropy", "prior")  # by all rows of a batch
 # Below it logits / temperature leaves float32 (as in SGLang, which draws the same line): such rows are greedy.
 LEAST_TEMPERATURE = 1e-6
-_SHORT = reprlib.Repr()  # of keys from a request, which may be of any length
-_SHORT.maxstring = 60
 
 
 def check_temperature(temperature: Any) -> float:
     """temperature as a float, 0 (greedy) where it is too small to divide by; ValueError unless finite and >= 0."""
     number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
     if not number or not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature={temperature!r} is not allowed; temperature must be a finite number >= 0")
+        raise ValueError(f"temperature={shown(temperature)} is not allowed; temperature must be a finite number >= 0")
     if temperature > FLOAT32_MAX:
         raise ValueError(f"temperature is larger than float32 holds; temperature must be at most {FLOAT32_MAX:.4g}")
     return float(temperature) if temperature >= LEAST_TEMPERATURE else 0.0
@@ -65,7 +63,7 @@ class MoIConfig:
         _check_choice("entropy", entropy, ENTROPIES)
         _check_choice("prior", prior, PRIORS)
         if isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= MAX_TOP_K:
-            raise ValueError(f"top_k={top_k!r} is not allowed; top_k must be an integer in 1..{MAX_TOP_K}")
+            raise ValueError(f"top_k={shown(top_k)} is not allowed; top_k must be an integer in 1..{MAX_TOP_K}")
         checked = parameter_values(policy, {**dict(parameters), **values}, (*_SHARED, "preset"))
         settings = {"top_k": top_k, "entropy": entropy, "prior": prior}
         for name, value in {"policy": policy, "parameters": tuple(checked.items()), **settings}.items():
@@ -94,7 +92,7 @@ class MoIConfig:
         Raises ValueError for a payload that is no mapping, an unknown key or a bad value.
         """
         if not isinstance(payload, Mapping):
-            raise ValueError(f"moi={payload!r} is not allowed; it must be a dict of settings")
+            raise ValueError(f"moi={shown(payload)} is not allowed; it must be a dict of settings")
         settings = dict(payload)
         if "preset" in settings:
             _check_choice("preset", settings["preset"], PRESETS)
@@ -142,9 +140,9 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, float]:
         try:
             number = float(value)
         except ValueError:
-            raise ValueError(f"parameter {text!r} is not allowed; write it as name=number") from None
+            raise ValueError(f"parameter {shown(text)} is not allowed; write it as name=number") from None
         if values.setdefault(name, number) is not number:
-            raise ValueError(f"parameter {name!r} is given twice")
+            raise ValueError(f"parameter {shown(name)} is given twice")
     return values
 
 
@@ -154,16 +152,16 @@ def _refuse_key(policy: str, key: Any, names: tuple[str, ...], others: Iterable[
     if owners:
         takes = ", ".join(names) or "none"
         raise ValueError(
-            f"policy {policy!r} has no parameter {_SHORT.repr(key)}, which is one of: {', '.join(owners)}; "
+            f"policy {policy!r} has no parameter {shown(key)}, which is one of: {', '.join(owners)}; "
             f"its parameters: {takes}; those of every policy: {bounds}"
         )
     allowed = ", ".join(("policy", *names, *others, bounds))
-    raise ValueError(f"moi key {_SHORT.repr(key)} is unknown; allowed: {allowed} (with policy {policy!r})")
+    raise ValueError(f"moi key {shown(key)} is unknown; allowed: {allowed} (with policy {policy!r})")
 
 
 def _check_choice(key: str, value: Any, allowed: Any) -> None:
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{key}={value!r} is unknown; allowed: {', '.join(allowed)}")
+        raise ValueError(f"{key}={shown(value)} is unknown; allowed: {', '.join(allowed)}")
 
 
 # official: what the authors' code ran, hence the published results. paper: the equations as printed,

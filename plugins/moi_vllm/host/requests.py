@@ -37,7 +37,7 @@ VLLM.has(f"{_CORE}.EngineCoreOutput", "kv_transfer_params", "finish_reason")
 VLLM.has(f"{_CORE}.EngineCoreOutputs", "outputs")
 VLLM.has(f"{_CORE}.FinishReason", "ERROR")
 VLLM.has(f"{_OUTPUT}.OutputProcessor", "request_states")
-VLLM.has(f"{_OUTPUT}.RequestState", "parent_req", "request_index")
+VLLM.has(f"{_OUTPUT}.RequestState", "parent_req", "request_index", "output_kind")
 VLLM.has("v1.engine.parallel_sampling.ParentRequest", "child_requests")
 VLLM.has("v1.core.sched.output.SchedulerOutput", "num_scheduled_tokens")
 VLLM.has("v1.core.sched.scheduler.Scheduler", "requests")
@@ -98,6 +98,11 @@ def state_of(processor: Any, identity: str) -> Any:
 def choice_of(state: Any) -> tuple[Any, int]:
     """Whose choice a front end's request is: the request that several choices share, or itself, and its index."""
     return (state, 0) if state.parent_req is None else (state.parent_req, state.request_index)
+
+
+def repeats(state: Any) -> bool:
+    """Whether each output of a request repeats those before it, as vLLM's library does and its server does not."""
+    return bool(state.output_kind.name == "CUMULATIVE")
 
 
 def told(output: Any, key: str) -> Any:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from moi.shown import shown
+
 FLOAT32_MAX = 3.4028234663852886e38
 INFINITY = "inf"  # in JSON, which has no number for it
 
@@ -81,7 +83,7 @@ class Parameter:
             raise ValueError(
                 f"{self.name} is an integer of more than 308 digits; {self.name} must be {self.allowed}"
             ) from None
-        raise ValueError(f"{self.name}={value!r} is not allowed; {self.name} must be {self.allowed}")
+        raise ValueError(f"{self.name}={shown(value)} is not allowed; {self.name} must be {self.allowed}")
 
 
 # Every policy takes them beside its own parameters: outside these entropies a row is fed plainly.

@@ -15,6 +15,7 @@ from torch import Tensor
 from moi.entry_points import installed, load
 from moi.policies import direct, gumbel, moi, multiplex, router, selar, soft, token
 from moi.policies.declaration import Policy
+from moi.shown import shown
 
 GROUP = "moi.policies"
 # Token comes first: code 0, so zero-initialised tables of a host mean plain decoding.
@@ -51,7 +52,7 @@ def policy_named(name: str) -> Policy:
     for policy in load_policies():
         if policy.name == name:
             return policy
-    raise ValueError(f"policy={name!r} is unknown; allowed: {', '.join(policy_names())}")
+    raise ValueError(f"policy={shown(name)} is unknown; allowed: {', '.join(policy_names())}")
 
 
 def policy_names() -> list[str]:

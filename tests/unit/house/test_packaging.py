@@ -1,6 +1,7 @@
 """The house: what is on disk is what is shipped, and importing it does nothing."""
 
 import inspect
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -29,6 +30,40 @@ def test_every_package_on_the_shelves_is_in_the_wheel():
 def test_what_the_tests_read_is_in_the_source_distribution():
     included = set(PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
     assert {*SHELVES, "tests", "docs", "examples"} <= included
+
+
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+_NAMED = re.compile(r"mixture-of-inputs\[([\w, -]+)\]")
+
+
+def test_the_extras_are_named_as_users_expect():
+    hosts = {"sglang", "vllm", "tensorrt", "tensorrt-rtx", "tensorrt-llm", "onnx", "onnx-gpu"}
+    assert hosts | {"flashinfer", "cpu", "engine", "eval", "all"} <= set(EXTRAS)
+
+
+def test_every_extra_that_is_named_anywhere_exists():
+    files = [file for shelf in SHELVES for file in (ROOT / shelf).rglob("*.py")]
+    files += [ROOT / "pyproject.toml", *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("examples/*")]
+    named = {
+        (file.name, extra.strip())
+        for file in files
+        if file.is_file()
+        for found in _NAMED.findall(file.read_text(encoding="utf-8"))
+        for extra in found.split(",")
+    }
+    assert len(named) > 10
+    assert {(name, extra) for name, extra in named if extra not in EXTRAS} == set()
+
+
+def test_all_has_no_host_with_a_torch_of_its_own():
+    """SGLang, vLLM and TensorRT-LLM pin versions that exclude each other: each has an environment to itself."""
+    todo, inside = ["all"], set()
+    while todo:
+        extra = todo.pop()
+        inside.add(extra)
+        todo += [name.strip() for need in EXTRAS[extra] for found in _NAMED.findall(need) for name in found.split(",")]
+    assert {"engine", "cpu", "onnx", "eval"} <= inside
+    assert not inside & {"sglang", "vllm", "tensorrt-llm", "onnx-gpu"}
 
 
 def test_torch_is_the_only_hard_dependency():

@@ -1,0 +1,34 @@
+"""The running numbers of a request, and who owns the lists in what is told of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from moi_serving.telemetry import Summary
+
+RECORDS = [(0.5, 0.25, True, 0, None), (0.25, 0.0, False, 0, None)]
+
+
+def test_what_was_told_stays_as_it_was() -> None:
+    summary = Summary(per_token=True)
+    summary.add(RECORDS[:1])
+    first = summary.to_dict()
+    summary.add(RECORDS[1:])
+    assert (first["entropy"], summary.to_dict()["entropy"]) == ([0.5], [0.5, 0.25])
+    assert first["mean_entropy"] == 0.5
+
+
+def test_lists_that_nobody_reads_before_the_end_are_not_copied() -> None:
+    summary = Summary(per_token=True)
+    summary.add(RECORDS[:1])
+    first = summary.to_dict(growing=True)
+    summary.add(RECORDS[1:])
+    assert first["entropy"] is summary.to_dict(growing=True)["entropy"]
+    assert first["entropy"] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("growing", [False, True])
+def test_lists_are_for_those_who_ask(growing: bool) -> None:
+    summary = Summary(per_token=False)
+    summary.add(RECORDS)
+    assert set(summary.to_dict(growing)) == {"mean_entropy", "mean_intervention", "mixed_tokens", "replayed_tokens"}
