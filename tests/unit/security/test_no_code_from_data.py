@@ -16,6 +16,7 @@ FILES = sorted(file for shelf in SHELVES for file in (ROOT / shelf).rglob("*.py"
 
 EXCEPTIONS = {
     ("src/moi/kernels/numba_loops.py", "exec"): "source of the policies' own functions, Python of this process",
+    ("src/moi/kernels/numba_cache.py", "pickle.loads"): "of what this user's processes compiled, in this user's folder",
     ("plugins/moi_tensorrt_llm/wrapper_checks.py", "pickle.loads"): "of what the line itself has pickled, as a check",
     ("benchmarks/moi_eval/run_code.py", "exec in a text"): "programs of models that an evaluation is told to run",
 }
