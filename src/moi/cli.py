@@ -10,7 +10,7 @@ import argparse
 import importlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import moi
@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("moi_eval.command", "accuracy of plain decoding, MoI and Direct Mixture on the same problems"),
     "report": ("moi_bench.report.command", "results as one HTML page and as Markdown tables"),
     "bench": ("moi_bench.command", "measure the op and the engines, plain decoding and MoI in turn"),
+    "completion": ("moi.completion", "a script that completes these commands in a shell"),
 }
 
 
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     _accept_any_text(sys.stdout, sys.stderr)
     try:
-        args, unknown = _parser(argv).parse_known_args(argv)
+        args, unknown = parser(argv[:1]).parse_known_args(argv)
         if unknown:
             args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         status: int = args.run(args)
@@ -56,14 +57,15 @@ def _accept_any_text(*streams: Any) -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _parser(argv: list[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="moi", description="Mixture of Inputs (arXiv 2505.14827).")
-    parser.add_argument("--version", action="version", version=f"mixture-of-inputs {moi.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def parser(filled: Collection[str]) -> argparse.ArgumentParser:
+    """Of all sub-commands; only those `filled` know their arguments, the modules of the others stay unimported."""
+    top = argparse.ArgumentParser(prog="moi", description="Mixture of Inputs (arXiv 2505.14827).")
+    top.add_argument("--version", action="version", version=f"mixture-of-inputs {moi.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
-        if name in argv[:1]:  # the others stay unimported
+        if name in filled:
             implementation = importlib.import_module(module)
             implementation.add_arguments(command)
             command.set_defaults(run=implementation.run, parser=command)
-    return parser
+    return top
