@@ -336,6 +336,7 @@ def process(code: str, given: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("way", _WORKERS)
+@pytest.mark.slow
 def test_the_registration_reaches_a_worker(way: str) -> None:
     """In both of the host's ways: it pickles its mapping, or names the module of each class."""
     sent = process(_LAUNCH.format(register=custom_module_dir().name))
@@ -371,6 +372,7 @@ def test_a_good_default_is_read() -> None:
         server_settings({REPLAY_VARIABLES[0]: "-1"})
 
 
+@pytest.mark.slow
 def test_the_custom_module_folder_is_printed_and_only_it_registers() -> None:
     result = subprocess.run([sys.executable, "-m", "moi_tensorrt_llm"], capture_output=True, text=True, check=True)
     folder = Path(result.stdout.strip())

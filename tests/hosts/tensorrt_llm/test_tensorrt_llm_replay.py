@@ -25,6 +25,8 @@ from moi_tensorrt_llm.server_settings import ServerSettings
 from moi_tensorrt_llm.state import State
 from tensorrt_llm_host import Executor, Request, requests_of, start_executor
 
+pytestmark = pytest.mark.slow
+
 SIZES = (1, 2, 4, 8)
 
 

@@ -76,6 +76,7 @@ def run_moi(*argv, **environment):
         (["--prompt", "a", "--model", b"caf\xe9"], b"does not exist"),
     ],
 )
+@pytest.mark.slow
 def test_arguments_that_are_not_utf8_are_one_line(model, argv, words):
     done = run_moi(*model, *argv)
     assert (done.returncode, done.stdout) == (2, b"")
@@ -83,6 +84,7 @@ def test_arguments_that_are_not_utf8_are_one_line(model, argv, words):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_terminal_that_lacks_characters_gets_escapes(model):
     plain = run_moi(*model, *SHORT, "--prompt", "naïve 東京", PYTHONIOENCODING="ascii")
     assert plain.returncode == 0, plain.stderr

@@ -97,6 +97,7 @@ def test_a_gguf_file_decodes_as_the_model_it_was_made_of(file, tiny_model):
     assert engine.tokenizer.chat_template == AutoTokenizer.from_pretrained(tiny_model("llama")).chat_template
 
 
+@pytest.mark.slow
 def test_bench_engines_measures_a_file_by_its_name(file, tmp_path):
     flags = ["--engine", "torch", "--batch", "1", "--context", "4", "--new-tokens", "2", "--repeats", "1"]
     assert main(["bench", "engines", "--model", str(file), *flags, "--out", str(tmp_path / "rows.json")]) == 0

@@ -44,6 +44,7 @@ def moi(*argv: str, path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=400)
 
 
+@pytest.mark.slow
 def test_a_task_is_one_file(tmp_path: Path) -> None:
     installed, out = install_package(tmp_path, "sums", "sums_task:SumsTask", SUMS, "moi.tasks"), tmp_path / "r.jsonl"
     done = moi("eval", "sums", "--n", "2", "--samples", "2", "--out", str(out), "--json", path=installed)
@@ -72,6 +73,7 @@ def test_a_task_is_one_file(tmp_path: Path) -> None:
         ("aime", "bad_task:SumsTask", SUMS, "there is a task 'aime' already"),
     ],
 )
+@pytest.mark.slow
 def test_a_broken_entry_point_is_one_line_that_names_it(
     tmp_path: Path, name: str, target: str, source: str, reason: str
 ) -> None:

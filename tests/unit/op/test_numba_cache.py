@@ -137,6 +137,7 @@ def test_what_cannot_be_told_apart_is_not_kept() -> None:
         assert not isinstance(kept(scope[name])._cache, Kept), name
 
 
+@pytest.mark.slow
 def test_a_changed_policy_is_compiled_anew(folder: Path, tmp_path: Path) -> None:
     """In processes of their own. Its share is a constant of its file, which keeps its name and its date."""
     found = []

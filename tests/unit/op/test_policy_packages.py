@@ -16,6 +16,8 @@ import pytest
 from installed_package import install_package
 from moi.policies.registry import BUILT_IN
 
+pytestmark = pytest.mark.slow
+
 CHILD = Path(__file__).with_name("policy_child.py")
 
 
