@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moi.cli import main
-from moi_eval.journal import load
+from server_checks import check_evaluation
 
 pytest.importorskip("openai")
 
@@ -27,18 +26,7 @@ def test_an_evaluation_is_mixed_where_it_should_be(
 ) -> None:
     out = tmp_path / "r.jsonl"
     argv = ["eval", "countdown", *SMALL, "--server", url(moi_server), "--prompt", prompt, "--out", str(out)]
-    assert main(argv) == 0
-    found = load(out)
-    assert found.header is not None
-    assert found.header["settings"]["engine"] == "sglang server"
-    assert Counter(key.arm.split()[0] for key in found.samples) == {"token": 6, "moi": 6, "gumbel": 6}
-    for key, record in found.samples.items():
-        plain = key.arm.startswith("token")
-        assert (record["entropy"] is None, record["intervention"] is None) == (plain, plain)
-        assert plain or 0 < record["entropy"] <= 1
-    before = out.read_bytes()
-    assert main(argv) == 0
-    assert out.read_bytes() == before
+    check_evaluation(argv, out, "sglang", 6)
     capsys.readouterr()
 
 

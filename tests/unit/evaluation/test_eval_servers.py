@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +31,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that failed are asked again at once."""
     monkeypatch.setattr("moi_engines.servers.pool._REST_S", 0.02)
     monkeypatch.setattr("moi_engines.servers.pool._POLL_S", 0.01)
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., FakeServer]]:
-    started = list[FakeServer]()
-
-    def start(*args: Any, **given: Any) -> FakeServer:
-        started.append(FakeServer(*args, **given))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.stop()
 
 
 def command(out: Path, *servers: FakeServer, more: tuple[str, ...] = ()) -> list[str]:

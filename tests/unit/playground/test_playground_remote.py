@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from fake_server import FakeServer
 from moi import MoIConfig
 from moi_engines import SamplingParams
 from moi_playground.answers import pieces
@@ -17,19 +15,6 @@ from moi_playground.records import MIXED, PLAIN, Ask, Event
 from moi_playground.remote import connect
 
 pytest.importorskip("openai")
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., FakeServer]]:
-    started = list[FakeServer]()
-
-    def start(*args: Any, **given: Any) -> FakeServer:
-        started.append(FakeServer(*args, **given))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.stop()
 
 
 def ask(chat: bool = False, **settings: Any) -> Ask:
