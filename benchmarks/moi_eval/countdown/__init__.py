@@ -7,7 +7,7 @@
 The model lies in `moi_engines/models/countdown`; `python -m moi_eval.countdown.train --out DIR` makes it anew.
 """
 
-from moi_eval.countdown.problems import COUNTDOWN_3, COUNTDOWN_4, Game, Problem, held_out, sample
+from moi_eval.countdown.problems import COUNTDOWN_3, COUNTDOWN_4, GAMES, Game, Problem, held_out, sample
 from moi_eval.countdown.search import mean_chance
 from moi_eval.countdown.traces import Search, trace
 from moi_eval.countdown.verify import Diagnosis, diagnose, is_solution
@@ -15,6 +15,7 @@ from moi_eval.countdown.verify import Diagnosis, diagnose, is_solution
 __all__ = [
     "COUNTDOWN_3",
     "COUNTDOWN_4",
+    "GAMES",
     "Diagnosis",
     "Game",
     "Problem",

@@ -29,6 +29,7 @@ class Game:
 
 COUNTDOWN_3 = Game(count=3, highest=20)
 COUNTDOWN_4 = Game(count=4, highest=10)
+GAMES = {game.count: game for game in (COUNTDOWN_3, COUNTDOWN_4)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from torch.optim import AdamW, Muon, Optimizer
 
 from moi_eval.countdown import batches
 from moi_eval.countdown.folder import save
+from moi_eval.countdown.problems import GAMES
 from moi_eval.countdown.recipe import Recipe, build_model
 from moi_onnx.folder import check_target, whole_folder
 
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        recipe = Recipe(seed=options.seed, steps=options.steps)
+        recipe = Recipe(seed=options.seed, steps=options.steps, game=GAMES[options.numbers])
     except ValueError as error:
         parser.error(str(error))
     torch.set_num_threads(options.threads)
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m moi_eval.countdown.train", description="Train the Countdown model.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--force", action="store_true", help="replace a folder that an earlier run wrote")
+    parser.add_argument("--numbers", type=int, choices=list(GAMES), default=default.game.count, help="of each problem")
     parser.add_argument("--seed", type=int, default=default.seed, help="of weights and data (default %(default)s)")
     parser.add_argument("--steps", type=int, default=default.steps, help="optimiser steps (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default %(default)s)")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from moi_eval.arithmetic import arithmetic, last_answer
-from moi_eval.countdown import COUNTDOWN_3, COUNTDOWN_4, Problem, diagnose, held_out, mean_chance
+from moi_eval.countdown import GAMES, Problem, diagnose, held_out, mean_chance
 from moi_eval.countdown.folder import MAX_NEW_TOKENS
 from moi_eval.tasks.base import Item, Task, TaskOptions, Verdict
 
 N = 200
-GAMES = {3: COUNTDOWN_3, 4: COUNTDOWN_4}
 # The paper's limit for CountDown; the model on board needs no more than it was trained for.
 CHAT_NEW_TOKENS = 8192
 _QUESTION = (

@@ -7,7 +7,7 @@ import torch
 
 from moi_engines import embedded_model
 from moi_eval.countdown import batches, problems, tokenizer, train
-from moi_eval.countdown.recipe import Architecture, Recipe
+from moi_eval.countdown.recipe import Architecture, Recipe, build_model
 from moi_eval.countdown.verify import is_solution
 
 pytestmark = pytest.mark.slow
@@ -83,6 +83,14 @@ def test_command_refuses_before_it_trains(tmp_path, capsys):
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         train.main(["--out", str(tmp_path / "file")])
+
+
+def test_command_trains_on_the_game_it_is_told(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, "train", lambda recipe, report: seen.append(recipe) or build_model(SMALL))
+    for number, game in problems.GAMES.items():
+        train.main(["--out", str(tmp_path / str(number)), "--numbers", str(number)])
+        assert seen[-1].game is game
 
 
 def test_command_writes_a_folder_that_loads(tmp_path):
