@@ -6,6 +6,7 @@ torch with more threads than one.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import secrets
@@ -76,6 +77,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent.name in _SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: _SLOW_FOLDERS.get(item.path.parent.name, len(_SLOW_FOLDERS)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported until now stays: the collector of cycles need not look at it again and again."""
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

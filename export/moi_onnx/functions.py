@@ -146,7 +146,13 @@ def _mix_inputs_proto(
 
 
 def _mix_embed_model(opset: int, dtype: torch.dtype) -> ir.Model:
+    model: ir.Model = ir.from_proto(_mix_embed_proto(opset, dtype))
+    return model
+
+
+@functools.lru_cache(maxsize=32)
+def _mix_embed_proto(opset: int, dtype: torch.dtype) -> Any:
     slots = {0: "batch", 1: "sequence", 2: "slots"}
     example = (torch.zeros(2, 3, 4, dtype=torch.int32), torch.zeros(2, 3, 4), torch.zeros(11, 8, dtype=dtype))
     dims = [slots, slots, {0: "vocab", 1: "width"}]
-    return to_onnx(MixEmbed(), example, _EMBED_INPUTS, ["x"], dims, opset)
+    return ir.to_proto(to_onnx(MixEmbed(), example, _EMBED_INPUTS, ["x"], dims, opset))

@@ -135,15 +135,16 @@ def make_server(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., conte
 
 
 @pytest.fixture(scope="session")
-def retracting(make_server: Any) -> Callable[[Path], contextlib.AbstractContextManager[Server]]:
-    """retracting(model): short of memory, retracts a request every fifth step besides, and prefills in chunks of 16."""
+def retracting_server(make_server: Any, random_model: Callable[..., Path]) -> Iterator[Server]:
+    """Short of memory, retracts a request every fifth step besides, and prefills in chunks of 16."""
     flags = ("--enable-moi", "--chunked-prefill-size", "16", "--max-total-tokens", "480")
     env = {
         "SGLANG_TEST_RETRACT": "1",
         "SGLANG_TEST_RETRACT_INTERVAL": "5",
         "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION": "1",
     }
-    return lambda model: make_server(model, *flags, **env)
+    with make_server(random_model("qwen3"), *flags, **env) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

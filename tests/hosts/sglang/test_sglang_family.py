@@ -43,13 +43,12 @@ def test_a_batch_of_all_policies_agrees(ask: Any, agree: Any, moi_server: Any, q
         assert (output["meta_info"]["moi"]["mixed_tokens"] == 0) == (settings["policy"] == "token")
 
 
-def test_retractions_change_nothing(ask: Any, agree: Any, retracting: Any, random_model: Any) -> None:
+def test_retractions_change_nothing(ask: Any, agree: Any, retracting_server: Any) -> None:
     """All of them draw: which are retracted is the server's choice."""
     chosen = [each for each in SETTINGS if "seed" in each] * 6
-    model, texts = random_model("llama"), ask.prompts("family retracted", len(chosen))
-    with retracting(model) as server:
-        outputs = server.generate(texts, [ask.greedy(each, max_new_tokens=48) for each in chosen])
-    agree(model, texts, [config(ask, each) for each in chosen], outputs, max_new_tokens=48)
+    texts = ask.prompts("family retracted", len(chosen))
+    outputs = retracting_server.generate(texts, [ask.greedy(each, max_new_tokens=48) for each in chosen])
+    agree(retracting_server.model, texts, [config(ask, each) for each in chosen], outputs, max_new_tokens=48)
     retracted = [output["meta_info"]["num_retractions"] for output in outputs]
     assert any(retracted)
     for settings, output, count in zip(chosen, outputs, retracted, strict=True):

@@ -177,7 +177,8 @@ def server(make_server: Any, tiny_model: Any, weights: Any, tmp_path_factory: py
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "configuration_decilm.py").write_text(CONFIGURATION)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with make_server(folder, "--enable-moi", "--trust-remote-code", "--chunked-prefill-size", "32") as running:
+    flags = ("--trust-remote-code", "--chunked-prefill-size", "32", "--disable-overlap-schedule")
+    with make_server(folder, "--enable-moi", *flags) as running:
         yield running
 
 

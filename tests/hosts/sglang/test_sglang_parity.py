@@ -1,7 +1,8 @@
 """MoI in SGLang decodes as the torch engine does, up to rounding; plain requests equal an SGLang without the plugin.
 
 Models are drawn anew in each run; `moi_engines.parity` judges as far as their feedback leaves tokens decidable. Other
-servers of these tests hold other models: Qwen 3 with a tied embedding (replay), DeciLM, the trained one (engine).
+servers of these tests hold other models: Qwen 3 with a tied embedding (replay), Llama (thinking), DeciLM without
+overlap, the trained one (engine).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SETTINGS: list[dict[str, Any] | None] = [
     {"policy": "direct", "per_token": True},
     {"policy": "token", "per_token": True},
     {"beta": 8},
-    {"policy": "gumbel", "tau": 0.3, "per_token": True},  # seeds are made of the requests' ids, on every rank
+    {"policy": "gumbel", "tau": 0.3, "per_token": True},
     {"policy": "multiplex", "draws": 2, "per_token": True},
 ]
 
@@ -68,19 +69,20 @@ def test_sampled_requests_agree_by_the_filters_and_their_measures(
         agree(qwen2, texts, [ask.config(each) for each in settings], outputs, **short)
 
 
-def test_two_tensor_parallel_ranks_agree(ask: Any, agree: Any, make_server: Any, random_model: Any) -> None:
-    model = random_model("llama")
-    with make_server(model, "--enable-moi", "--tp-size", "2", SGLANG_CPU_OMP_THREADS_BIND="0|1") as server:
-        check(ask, agree, server, model, {})
-
-
-def test_a_scaled_embedding_with_the_paper_preset_and_overlap_off_agrees(
+def test_two_tensor_parallel_ranks_with_a_scaled_embedding_and_the_paper_preset_agree(
     ask: Any, agree: Any, make_server: Any, random_model: Any
 ) -> None:
-    model, texts = random_model("gemma3"), ask.prompts("paper")
-    configs = [MoIConfig.preset("paper", beta=beta) for beta in (1.0, 2.0, 0.5, 4.0, 0.25, 0.0, 0.5, 4.0)]
-    with make_server(model, "--enable-moi", "--disable-overlap-schedule", MOI_PRESET="paper") as server:
-        settings = [{"beta": each.beta, "per_token": True} for each in configs]
+    model, paper = random_model("gemma3"), MoIConfig.preset("paper")
+    settings: list[dict[str, Any]] = [
+        *({"beta": beta, "per_token": True} for beta in (1.0, 2.0, 0.5, 4.0, 0.25, 0.0)),
+        {"policy": "token", "per_token": True},
+        {"policy": "gumbel", "tau": 0.3, "per_token": True},  # seeds are made of the requests' ids, on every rank
+        {"policy": "multiplex", "draws": 2, "per_token": True},
+    ]
+    texts = ask.prompts("paper", len(settings))
+    configs = [paper.replace({key: value for key, value in each.items() if key != "per_token"}) for each in settings]
+    env = {"MOI_PRESET": "paper", "SGLANG_CPU_OMP_THREADS_BIND": "0|1"}
+    with make_server(model, "--enable-moi", "--tp-size", "2", **env) as server:
         outputs = server.generate(texts, [ask.greedy(each) for each in settings])
         agree(model, texts, configs, outputs)
         sampled = {"temperature": 0.6, "top_p": 0.9, "max_new_tokens": 16}  # the paper's prior reads the temperature

@@ -19,21 +19,10 @@ SETTINGS: list[dict[str, Any]] = [
 ] * 4
 
 
-@pytest.fixture(scope="module")
-def model(random_model: Any) -> Path:
-    folder: Path = random_model("qwen3")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def retracting_server(retracting: Any, model: Path) -> Any:
-    with retracting(model) as server:
-        yield server
-
-
 def test_outputs_of_retracted_requests_equal_undisturbed_ones_and_leave_a_clean_cache(
-    ask: Any, retracting_server: Any, model: Path, agree: Any
+    ask: Any, retracting_server: Any, agree: Any
 ) -> None:
+    model = retracting_server.model
     # SGLang retracts the youngest request, of those the longest: the first ones.
     texts = sorted(ask.prompts("retracted", count=len(SETTINGS)), key=len, reverse=True)
     configs, params = [ask.config(each) for each in SETTINGS], [ask.greedy(e, max_new_tokens=TOKENS) for e in SETTINGS]

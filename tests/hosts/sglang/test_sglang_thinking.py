@@ -39,23 +39,29 @@ def prompts(ask: Any) -> list[list[int]]:
 
 
 @pytest.fixture(scope="module")
-def think_end(qwen2: Path, prompts: list[list[int]]) -> int:
-    return likely(TorchEngine(qwen2, device="cpu"), prompts, MoIConfig(), 6)
+def llama(random_model: Any) -> Path:
+    folder: Path = random_model("llama")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def think_start(qwen2: Path, prompts: list[list[int]], think_end: int) -> int:
+def think_end(llama: Path, prompts: list[list[int]]) -> int:
+    return likely(TorchEngine(llama, device="cpu"), prompts, MoIConfig(), 6)
+
+
+@pytest.fixture(scope="module")
+def think_start(llama: Path, prompts: list[list[int]], think_end: int) -> int:
     closed = [[*prompt, think_end, 230] for prompt in prompts]
-    return likely(TorchEngine(qwen2, device="cpu"), closed, MoIConfig("token"), 2, think_end)
+    return likely(TorchEngine(llama, device="cpu"), closed, MoIConfig("token"), 2, think_end)
 
 
 @pytest.fixture(scope="module")
 def server(
-    make_server: Any, qwen2: Path, think_start: int, think_end: int, tmp_path_factory: pytest.TempPathFactory
+    make_server: Any, llama: Path, think_start: int, think_end: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
     """Thinking is the default; the tokenizer calls the tokens `<think>` and `</think>`."""
-    model = tmp_path_factory.mktemp("thinking") / "qwen2"
-    shutil.copytree(qwen2, model)
+    model = tmp_path_factory.mktemp("thinking") / "llama"
+    shutil.copytree(llama, model)
     tokenizer = json.loads((model / "tokenizer.json").read_text())
     vocab = tokenizer["model"]["vocab"]
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
@@ -85,8 +91,8 @@ class Thinks:
 
 
 @pytest.fixture(scope="module")
-def thinks(ask: Any, agree: Any, server: Any, qwen2: Path) -> Thinks:
-    return Thinks(ask, agree, server, qwen2)
+def thinks(ask: Any, agree: Any, server: Any, llama: Path) -> Thinks:
+    return Thinks(ask, agree, server, llama)
 
 
 def test_thinking_is_mixed_and_the_answer_is_not(

@@ -160,13 +160,15 @@ def moi_server(make_server: Any, vllm_model: Any) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def run_child(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """run_child("name.py", argument, VARIABLE="value") -> the JSON that this script of the folder printed last;
-    `packages`: a folder in which further ones are installed."""
+def vllm_env() -> Callable[..., dict[str, str]]:
+    return environment
 
-    def run(name: str, *arguments: Any, packages: Path | None = None, **env: str) -> Any:
-        if packages is not None:
-            env["PYTHONPATH"] = f"{STUBS}{os.pathsep}{packages}"
+
+@pytest.fixture(scope="session")
+def run_child(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """run_child("name.py", argument, VARIABLE="value") -> the JSON that this script of the folder printed last."""
+
+    def run(name: str, *arguments: Any, **env: str) -> Any:
         command = [str(PYTHON), str(Path(__file__).parent / name), *map(str, arguments)]
         done = subprocess.run(command, env=environment(**env), capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

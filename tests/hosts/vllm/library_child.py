@@ -22,15 +22,15 @@ Outputs = list[dict[str, Any]]
 
 
 class Library:
-    def __init__(self, model: str, **flags: Any) -> None:
+    def __init__(self, model: str) -> None:
         from vllm import LLM
 
-        defaults: dict[str, Any] = {
+        flags: dict[str, Any] = {
             **{"dtype": "float32", "enforce_eager": True, "block_size": 32, "seed": 0, "disable_log_stats": False},
             **{"max_model_len": 192, "max_num_seqs": 8, "max_num_batched_tokens": 32, "num_gpu_blocks_override": 12},
             **{"kv_cache_memory_bytes": 64 << 20, "additional_config": {"moi": {"policy": "token"}}},
         }
-        self.llm = LLM(model, **{**defaults, **flags})
+        self.llm = LLM(model, **flags)
 
     def __call__(
         self, prompts: list[list[int]], settings: Any = None, fresh: bool = True, tokens: int = TOKENS, **params: Any
@@ -116,11 +116,11 @@ def prefix_cache(run: Library, prompts: list[list[int]], guard: str) -> list[dic
     return [dict(zip(names, each, strict=True)) for each in zip(mixed, after, again, wanted, strict=True)]
 
 
-def pressed(run: Library, prompts: list[list[int]], guard: str, tokens: int = 64) -> dict[str, Any]:
+def pressed(run: Library, prompts: list[list[int]], guard: str) -> dict[str, Any]:
     """More text than there is memory for: requests are preempted, and prefilled again."""
     before = run.preemptions()
     with without(guard):
-        outputs = run(prompts, {"beta": 2.0, "per_token": 1}, tokens=tokens)
+        outputs = run(prompts, {"beta": 2.0, "per_token": 1}, tokens=64)
     return {"outputs": outputs, "preemptions": run.preemptions() - before}
 
 
@@ -172,11 +172,6 @@ def left_behind(run: Library) -> dict[str, int]:
 
 
 def main(model: str, cases: dict[str, Any]) -> None:
-    if "ranks" in cases:
-        run = Library(model, tensor_parallel_size=2, num_gpu_blocks_override=8)
-        told = pressed(run, cases["ranks"], "", tokens=32)
-        sys.stdout.write("\n" + json.dumps(told) + "\n")
-        return
     run = Library(model)
     if os.environ["VLLM_PLUGINS"] != "moi":
         told = {"plain": plain(run, cases["plain"], None)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import load_file
 
 from installed_package import install_package
-from moi_engines.parity import Output
 
 SETTINGS: list[Any] = [
     {"beta": 1.0, "per_token": 1},
@@ -25,8 +24,41 @@ SETTINGS: list[Any] = [
 ]
 
 
+# Once it is switched on, a rank of which vLLM reads no outputs keeps no rows of them.
+UNREAD = """
+import os
+
+
+def load():
+    from moi_vllm.runtime import Runtime
+    from vllm.distributed import get_tensor_model_parallel_rank
+
+    drain = Runtime.drain
+
+    def only_where_outputs_are_read(runtime, keep):
+        if get_tensor_model_parallel_rank() == 0 or not os.path.exists(os.environ["UNREAD"]):
+            drain(runtime, keep)
+
+    Runtime.drain = only_where_outputs_are_read
+"""
+
+
 @pytest.fixture(scope="module")
-def server(make_server: Any, vllm_model: Any) -> Iterator[Any]:
+def switch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this file is, `UNREAD` is on."""
+    return tmp_path_factory.mktemp("unread") / "on"
+
+
+@pytest.fixture(scope="module")
+def server(make_server: Any, vllm_model: Any, vllm_env: Any, switch: Path) -> Iterator[Any]:
+    package = install_package(switch.parent, "unread", "unread_rows:load", UNREAD, "vllm.general_plugins")
+    env = {
+        "MOI_TEST_ASYNC": "1",
+        "VLLM_SERVER_DEV_MODE": "1",
+        "VLLM_PLUGINS": "moi,unread",
+        "PYTHONPATH": os.pathsep.join([vllm_env()["PYTHONPATH"], str(package)]),
+        "UNREAD": str(switch),
+    }
     settings = '{"moi": {"beta": 1.0}}'  # of requests that say nothing
     flags = (
         "--tensor-parallel-size",
@@ -37,57 +69,47 @@ def server(make_server: Any, vllm_model: Any) -> Iterator[Any]:
         "--max-model-len",
         "160",
     )
-    with make_server(
-        vllm_model("gemma3"), *flags, "--additional-config", settings, MOI_TEST_ASYNC="1", VLLM_SERVER_DEV_MODE="1"
-    ) as started:
+    with make_server(vllm_model("gemma3"), *flags, "--additional-config", settings, **env) as started:
         yield started
+
+
+def answers_of(server: Any, texts: Any, settings: Any) -> list[Any]:
+    """Of long requests that run at the same time: there is no room for all."""
+    before = preemptions(server)
+    answers: list[Any] = server.all(texts, settings, max_tokens=64)
+    assert preemptions(server) > before
+    return answers
+
+
+def preemptions(server: Any) -> float:
+    status, text = server.request("GET", "/metrics")
+    (count,) = re.findall(r"^vllm:num_preemptions_total\{[^}]*\} (\S+)$", text, re.MULTILINE)
+    assert status == 200
+    return float(count)
 
 
 def test_two_ranks_agree_while_requests_are_preempted(ask: Any, agree: Any, server: Any) -> None:
     rng, settings = ask.random("ranks"), SETTINGS
     texts = [[rng.randrange(2, 258) for _ in range(40)] for _ in settings]
     asked = [{"policy": "token"} if each is None else each for each in settings]
-    answers = server.all(texts, asked, max_tokens=64)
+    answers = answers_of(server, texts, asked)
     agree(server.model, texts, settings, answers)
-    status, text = server.request("GET", "/metrics")
-    (preempted,) = re.findall(r"^vllm:num_preemptions_total\{[^}]*\} (\S+)$", text, re.MULTILINE)
-    assert status == 200
-    assert float(preempted) >= 1
     replayed = [
         each["kv_transfer_params"]["moi"][0]["replayed_tokens"] for each in answers if each["kv_transfer_params"]
     ]
     assert sum(replayed) > 0
 
 
-UNREAD = """
-def load():
-    from moi_vllm.runtime import Runtime
-    from vllm.distributed import get_tensor_model_parallel_rank
-
-    drain = Runtime.drain
-
-    def only_where_outputs_are_read(runtime, keep):
-        if get_tensor_model_parallel_rank() == 0:
-            drain(runtime, keep)
-
-    Runtime.drain = only_where_outputs_are_read
-"""
-
-
-def test_a_rank_that_reads_no_outputs_must_keep_its_rows(
-    ask: Any, agree: Any, run_child: Any, vllm_model: Any, tmp_path: Path
-) -> None:
+def test_a_rank_that_reads_no_outputs_must_keep_its_rows(ask: Any, agree: Any, server: Any, switch: Path) -> None:
     """vLLM asks one rank for outputs. Without rows of its own the other one cannot replay its part of a mixture."""
-    model, rng = vllm_model("qwen3"), ask.random("unread")
-    texts = [[rng.randrange(2, 258) for _ in range(40)] for _ in range(3)]
-    cases = tmp_path / "cases.json"
-    cases.write_text(json.dumps({"ranks": texts}))
-    path = install_package(tmp_path, "unread", "unread_rows:load", UNREAD, "vllm.general_plugins")
-    given = "library_child.py", model, cases
-    found = run_child(*given, packages=path, VLLM_PLUGINS="moi,unread", MOI_TEST_ASYNC="1")
-    assert found["preemptions"] >= 1
-    outputs = [Output(each["token_ids"], None, each["moi"]["entropy"]) for each in found["outputs"]]
-    assert not agree.judge(model, texts, [{"beta": 2.0}] * 3, outputs).agrees
+    rng, settings = ask.random("unread"), [{"beta": 2.0, "per_token": 1}] * 4
+    texts = [[rng.randrange(2, 258) for _ in range(40)] for _ in settings]
+    switch.touch()
+    try:
+        answers = answers_of(server, texts, settings)
+    finally:
+        switch.unlink()
+    assert not agree.judge(server.model, texts, settings, answers).agrees
 
 
 def test_a_request_that_says_nothing_mixes_as_the_server_says(ask: Any, agree: Any, server: Any) -> None:
