@@ -22,9 +22,9 @@ from moi_onnx.functions import PLUGIN, inline, mix_embed_model, mix_inputs_model
 pytestmark = pytest.mark.slow
 
 FORMS = ("keep", "inline")
-# Every case in the last opset and in the first, which the others are converted from; one in those between, too.
-IN_ALL = ("official", "nan, inf and zeros")
-TABLE = [(case, opset) for case in CASES for opset in OPSETS if case.name in IN_ALL or opset in (OPSETS[0], OPSETS[-1])]
+# Opsets are converted one after the other: the last goes through all. One between in which an engine may stop, too.
+TABLE = [(case, opset) for case in CASES for opset in (OPSETS[0], OPSETS[-1])]
+TABLE += [(case, 21) for case in CASES if case.name in ("official", "nan, inf and zeros")]
 
 
 def session(model: Any) -> Any:
