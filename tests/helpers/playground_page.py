@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from installed_package import install_metadata
 
@@ -48,14 +45,6 @@ class Served:
     url: str
     process: subprocess.Popen[str]
     go: Path
-
-
-def browser_path() -> str:
-    """Of Chromium; skips where there is none."""
-    found = os.environ.get("MOI_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("no browser: install chromium (apt-get install chromium), or set MOI_BROWSER")
-    return found
 
 
 def install_held_engine(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fake_server import FakeServer
+from page_layout import browser_path
 
 
 @pytest.fixture
@@ -22,3 +23,14 @@ def serve() -> Iterator[Callable[..., FakeServer]]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser of Playwright's; skips where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    path = browser_path()
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()

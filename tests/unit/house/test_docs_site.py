@@ -12,6 +12,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.parse import unquote, urldefrag
 
 import pytest
@@ -21,6 +22,7 @@ import moi_engines
 from moi_sglang import compatibility_table as sglang
 from moi_tensorrt_llm import compatibility as tensorrt_llm
 from moi_vllm import compatibility_table as vllm
+from page_layout import SIZES, check_layout
 
 pytest.importorskip("mkdocs", reason="the site is built by MkDocs: pip install 'mixture-of-inputs[docs]'")
 pytestmark = pytest.mark.slow
@@ -59,14 +61,21 @@ def squeezed(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Html]:
-    """Every page by its address."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the site."""
     out = tmp_path_factory.mktemp("site")
     environ = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return {page.relative_to(out).as_posix(): Html(page.read_text(encoding="utf-8")) for page in out.rglob("*.html")}
+    return out
+
+
+@pytest.fixture(scope="module")
+def site(built: Path) -> dict[str, Html]:
+    """Every page by its address."""
+    pages = built.rglob("*.html")
+    return {page.relative_to(built).as_posix(): Html(page.read_text(encoding="utf-8")) for page in pages}
 
 
 def test_every_page_is_in_the_navigation(site: dict[str, Html]) -> None:
@@ -95,6 +104,19 @@ def test_links_and_anchors_resolve(site: dict[str, Html]) -> None:
 
 def test_pages_load_nothing_from_elsewhere(site: dict[str, Html]) -> None:
     assert not [(address, each) for address, page in site.items() for each in page.loaded if "//" in each]
+
+
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
+def test_nothing_overflows_or_overlaps(
+    chromium: Any, built: Path, site: dict[str, Html], width: int, scheme: str
+) -> None:
+    things = ", ".join(f"article {tag}" for tag in ("h1", "h2", "h3", "p", "li", "pre", "table", "summary"))
+    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    for address in sorted(site):
+        if address != "404.html":
+            page.goto((built / address).as_uri())
+            check_layout(page, things, width, scheme, ".md-typeset__scrollwrap", least=3)
+    page.close()
 
 
 @pytest.mark.parametrize("name", [f"{each.__name__}.{name}" for each in (moi, moi_engines) for name in each.__all__])

@@ -12,7 +12,8 @@ import pytest
 
 from moi import MoIConfig
 from moi_engines import SamplingParams, embedded_model, load_engine
-from playground_page import EVIL, EVIL_SEED, HELD_SEED, Served, browser_path, install_held_engine, served
+from page_layout import SIZES, browser_path, check_layout
+from playground_page import EVIL, EVIL_SEED, HELD_SEED, Served, install_held_engine, served
 
 if find_spec("gradio") is None:
     pytest.skip("needs gradio: pip install 'mixture-of-inputs[playground]'", allow_module_level=True)
@@ -22,23 +23,7 @@ pytestmark = pytest.mark.slow
 PROMPT = "18 7 7 > 67 :"
 TOKENS = "document.querySelectorAll('#%s .moi-tokens span').length"
 DONE = "#share:not([disabled])"
-# Pairs of things on the page that overlap though neither is in the other, and things beyond its right edge.
-MEASURE = """() => {
-  const all = [...document.querySelectorAll("h1, h2, p, label, legend, textarea, input, button, summary, .moi-tokens")]
-  const box = new Map(all.map(e => [e, e.getBoundingClientRect()]))
-  const seen = all.filter(e => box.get(e).width > 1 && box.get(e).height > 1 && e.checkVisibility())
-  const name = e => `${e.tagName} ${e.innerText || e.ariaLabel || e.id || e.className}`.slice(0, 60)
-  const over = []
-  seen.forEach((a, i) => seen.slice(i + 1).forEach(b => {
-    const [p, q] = [box.get(a), box.get(b)]
-    const wide = Math.min(p.right, q.right) - Math.max(p.left, q.left)
-    const high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top)
-    if (!a.contains(b) && !b.contains(a) && wide > 1 && high > 1) over.push(`${name(a)} / ${name(b)}`)
-  }))
-  const wide = document.documentElement.clientWidth
-  return {over, beyond: seen.filter(e => box.get(e).right > wide + 1 || box.get(e).left < -1).map(name),
-          scroll: document.documentElement.scrollWidth, wide, seen: seen.length}
-}"""
+THINGS = "h1, h2, p, label, legend, textarea, input, button, summary, .moi-tokens"
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, outside_package: Path) -> I
         yield running
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture
-def visit(browser: Any, server: Served) -> Iterator[Callable[..., Any]]:
+def visit(chromium: Any, server: Served) -> Iterator[Callable[..., Any]]:
     """visit(url, ...) -> a page of its own; whatever it asks of other machines, or raises, fails the test."""
     contexts, wrong = list[Any](), list[str]()
 
@@ -68,7 +45,7 @@ def visit(browser: Any, server: Served) -> Iterator[Callable[..., Any]]:
             wrong.append(request.url)
 
     def open_page(url: str = server.url, **options: Any) -> Any:
-        contexts.append(browser.new_context(**options))
+        contexts.append(chromium.new_context(**options))
         contexts[-1].set_default_timeout(60_000)
         page = contexts[-1].new_page()
         page.on("request", look)
@@ -191,23 +168,13 @@ def test_the_shared_file_shows_the_same_without_script_or_network(visit: Any, tm
     alone.screenshot(path=tmp_path / "shared.png", full_page=True)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_overflows_or_overlaps(visit: Any, tmp_path: Path, width: int, scheme: str) -> None:
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
+def test_nothing_overflows_or_overlaps(visit: Any, width: int, scheme: str) -> None:
     page = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.check("#policy input[value=soft]")
     generate(page, seed=6)
     page.click("#mixed summary")
-    page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
-    measured = page.evaluate(MEASURE)
-    assert measured["over"] == []
-    assert measured["beyond"] == []
-    assert measured["scroll"] <= measured["wide"] == width
-    assert measured["seen"] > 30
-    red, green, blue = map(
-        int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]
-    )
-    assert (red + green + blue > 3 * 128) == (scheme == "light")
+    check_layout(page, THINGS, width, scheme, least=30)
 
 
 def test_keys_alone_reach_and_operate_it(visit: Any) -> None:
