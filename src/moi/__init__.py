@@ -6,7 +6,7 @@ from moi.mixture import Mixture
 from moi.policies import Parameter, Policy, load_policies, policy_code, policy_codes, policy_names
 from moi.rows import RowParams
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "PRESETS",

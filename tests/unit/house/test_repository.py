@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+import moi
 from moi_serving.settings import PER_REQUEST
 
 if sys.version_info >= (3, 11):
@@ -93,6 +94,11 @@ def test_every_python_that_is_promised_is_tested_and_no_other() -> None:
 def test_a_tag_is_a_release() -> None:
     triggers = read(ROOT / ".github" / "workflows" / "release.yml")[True]  # YAML's reading of `on`
     assert triggers == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+*"]}}
+
+
+def test_the_changelog_begins_with_this_version_and_its_day() -> None:
+    newest = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
+    assert re.fullmatch(rf"## {re.escape(moi.__version__)} \((\d{{4}}-\d\d-\d\d|unreleased)\)", newest)
 
 
 def test_hooks_run_the_pinned_tools() -> None:
