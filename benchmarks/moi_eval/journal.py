@@ -51,9 +51,15 @@ def load(path: Path) -> Contents:
     A sample belongs to the settings of the header: one of its arms, a number below its samples, no more tokens than
     its limit, no more problems than its task. So whatever is loaded can be counted.
     """
-    raw = path.read_bytes()
+    return parse(path, path.read_bytes())
+
+
+def parse(path: Path, raw: bytes) -> Contents:
+    """As `load`, of the bytes of a file that errors call `path`."""
     end = raw.rfind(b"\n") + 1
     header, samples, known = None, dict[Key, dict[str, Any]](), _Known({})
+    if raw.startswith(b"\x1f\x8b"):
+        raise ValueError(f"{path} is compressed; unpack it with gunzip")
     if not end and not raw.startswith(_BEGINNING[: len(raw)]):
         raise ValueError(f"{path} is not a results file of moi eval: it does not begin with a header line")
     for number, line in enumerate(raw[:end].split(b"\n")[:-1], 1):

@@ -1,9 +1,12 @@
-"""Reading results: rows of the benchmarks (JSON) and evaluations (JSONL), or a clear word about what they are not."""
+"""Reading results: rows of the benchmarks (JSON) and evaluations (JSONL, plain or in gzip), or a clear word about what
+they are not."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +58,7 @@ def read(paths: Sequence[Path]) -> Results:
     """
     results = Results()
     for path in paths:
-        if path.suffix == ".jsonl":
+        if path.name.endswith((".jsonl", ".jsonl.gz")):
             results.evals.append(_evaluation(path))
         else:
             _add_rows(results, path)
@@ -69,13 +72,23 @@ def is_real(row: Row) -> bool:
 
 
 def _evaluation(path: Path) -> Evaluation:
-    contents = journal.load(path)
+    contents = journal.parse(path, _unpacked(path))
     if contents.header is None:
         raise ValueError(f"{path} has no header line; it was cut short before the first sample")
     if contents.torn:
         sys.stderr.write(f"{path}: the last line was cut short and is left out; moi eval decodes its sample again\n")
     settings, environment = contents.header["settings"], contents.header["environment"]
     return Evaluation(settings, environment, summarise(settings, contents.samples))
+
+
+def _unpacked(path: Path) -> bytes:
+    raw = path.read_bytes()
+    if path.suffix != ".gz":
+        return raw
+    try:
+        return gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is no gzip file, or is cut short: {error}") from None
 
 
 def _add_rows(results: Results, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -315,6 +316,26 @@ def test_a_last_line_that_was_cut_short_is_left_out_and_said(
     assert main(["report", str(tmp_path / "r.jsonl"), "--out", str(tmp_path / "o.html")]) == 0
     assert "the last line was cut short and is left out" in capsys.readouterr().err
     assert "3 of 4 done" in (tmp_path / "o.html").read_text()
+
+
+def test_a_compressed_evaluation_is_read_and_one_that_is_not_whole_refused(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = next(path for path in files if path.suffix == ".jsonl")
+    packed = gzip.compress(plain.read_bytes())
+    (tmp_path / "r.jsonl.gz").write_bytes(packed)
+    for name, file in (("plain", plain), ("packed", tmp_path / "r.jsonl.gz")):
+        assert main(["report", str(file), "--out", str(tmp_path / f"{name}.html")]) == 0
+    tables = [re.findall(r"<table.*?</table>", (tmp_path / f"{n}.html").read_text(), re.S) for n in ("plain", "packed")]
+    assert tables[0] == tables[1] != []
+    for raw in (packed[:-9], plain.read_bytes(), b"", packed[:20] + b"x" + packed[21:]):
+        (tmp_path / "r.jsonl.gz").write_bytes(raw)
+        assert main(["report", str(tmp_path / "r.jsonl.gz"), "--out", str(tmp_path / "o.html")]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "r.jsonl.gz").write_bytes(packed)
+    assert main(["eval", "countdown", "--n", "2", "--out", str(tmp_path / "r.jsonl.gz")]) == 2
+    assert "is compressed; unpack it with gunzip" in capsys.readouterr().err
+    assert (tmp_path / "r.jsonl.gz").read_bytes() == packed
 
 
 def test_missing_files_and_nothing_to_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
