@@ -7,6 +7,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
+from moi_eval.answers import last_box, parts
 from moi_eval.arithmetic import last_answer
 from moi_eval.tasks.base import Item, Task, TaskOptions, Verdict
 from moi_eval.worker import Worker
@@ -19,7 +20,7 @@ _ASK = "\n\nThink step by step, then write the final answer alone between <answe
 class ReasoningGymTask(Task):
     """`n` problems of the generator `variant`, of the seed given; `config` are the generator's own settings.
 
-    A text is solved if its last <answer>...</answer> scores 1; partial credit is none.
+    A text is solved if its last <answer>...</answer> scores 1, or where it has none its last box; partial credit is none.
     """
 
     name = "rg"
@@ -55,7 +56,7 @@ class ReasoningGymTask(Task):
 
     def judge(self, item: Item, text: str) -> Verdict:
         """See `Task.judge`: by the generator's verifier, in another process; too long is wrong."""
-        answer = last_answer(text)
+        answer = _stated(text)
         if answer is None:
             return Verdict(False, "no answer")
         answer = answer.strip()
@@ -63,3 +64,14 @@ class ReasoningGymTask(Task):
         if score is None:
             return Verdict(False, "not judged in time", answer)
         return Verdict(score == 1, "solved" if score == 1 else "wrong value", answer)
+
+
+def _stated(text: str) -> str | None:
+    """Of what is said, or else of what is thought; many models are trained to box what they answer, whatever they are
+    asked for."""
+    for part in parts(text):
+        answer = last_answer(part)
+        answer = last_box(part) if answer is None else answer
+        if answer is not None:
+            return answer
+    return None

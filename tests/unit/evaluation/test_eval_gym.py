@@ -52,6 +52,12 @@ def test_the_generators_verifier_judges(sums: ReasoningGymTask) -> None:
         right = item.answer[1]
         assert sums.judge(item, f"<think><answer>1</answer></think> so <answer> {right} </answer>").solved
         assert sums.judge(item, f"<answer>{right}5</answer>").outcome == "wrong value"
+        assert (
+            sums.judge(item, f"<answer>{right}5</answer> <think><answer>{right}</answer></think>").answer == f"{right}5"
+        )
+        assert sums.judge(item, f"so \\(\\boxed{{{right}}}\\)").solved
+        assert sums.judge(item, f"<think><answer>{right}5</answer></think> \\boxed{{{right}}}").solved
+        assert sums.judge(item, f"\\boxed{{{right}}} <answer>{right}5</answer>").answer == f"{right}5"
         assert sums.judge(item, f"it is {right}").outcome == "no answer"
 
 
