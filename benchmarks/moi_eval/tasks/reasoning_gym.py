@@ -20,7 +20,8 @@ _ASK = "\n\nThink step by step, then write the final answer alone between <answe
 class ReasoningGymTask(Task):
     """`n` problems of the generator `variant`, of the seed given; `config` are the generator's own settings.
 
-    A text is solved if its last <answer>...</answer> scores 1, or where it has none its last box; partial credit is none.
+    A text is solved if its last <answer>...</answer>, or where it has none its last box, scores 1; there is no partial
+    credit.
     """
 
     name = "rg"
