@@ -94,6 +94,23 @@ def test_a_server_that_ignores_the_settings_is_caught_before_a_problem_is_scored
     assert len(stock.bodies) == 2  # the plain probe, and the first that was to be mixed
 
 
+@pytest.mark.parametrize("kind", ["sglang", "vllm"])
+@pytest.mark.parametrize("prompt", ["chat", "plain"])
+def test_plain_arms_alone_are_shown_to_be_plain(
+    capsys: pytest.CaptureFixture[str], serve: Any, tmp_path: Path, kind: str, prompt: str
+) -> None:
+    """Behind a router that drops settings the servers' flags decide, unseen."""
+    argv = ["eval", "countdown", "--n", "2", "--policy", "token", "--max-new-tokens", "4", "--prompt", prompt]
+    silent, out = serve(kind, plugin=False), tmp_path / "r.jsonl"
+    assert main([*argv, "--server", silent.url, "--out", str(out)]) == 2
+    assert "without the telemetry it asked for: it ignores the settings" in capsys.readouterr().err
+    assert not out.exists()
+    server = serve(kind)
+    assert main([*argv, "--server", server.url, "--out", str(out)]) == 0
+    assert ["per_token" in str(body) for body in server.bodies] == [True, False, False]
+    assert all(record["entropy"] is None for record in load(out).samples.values())
+
+
 def test_one_server_of_several_that_ignores_the_settings_is_named(
     capsys: pytest.CaptureFixture[str], serve: Any, tmp_path: Path
 ) -> None:
