@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from moi import MoIConfig
 from moi.cli import main
@@ -44,3 +45,9 @@ def check_evaluation(argv: list[str], out: Path, kind: str, samples: int) -> Non
     before = out.read_bytes()
     assert main(argv) == 0
     assert out.read_bytes() == before
+
+
+def mixed_tokens(server: Any) -> float:
+    """What a server, or all its ranks, say that they mixed."""
+    _, text = server.request("GET", "/metrics")
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("moi_mixed_tokens_total"))

@@ -148,6 +148,18 @@ def test_full_servers_and_broken_connections_change_nothing(serve: Any, tmp_path
     assert len(first.bodies) + len(second.bodies) > TOTAL
 
 
+def test_a_router_that_comes_back_before_it_knows_its_servers_is_waited_for(
+    capsys: pytest.CaptureFixture[str], serve: Any, tmp_path: Path, whole: list[str]
+) -> None:
+    """It says 404; one that never answered is told to the user at once."""
+    router = serve(fault=lambda number: 404 if 12 <= number < 20 else None)
+    assert main(command(tmp_path / "r.jsonl", router)) == 0
+    assert samples(tmp_path / "r.jsonl") == whole
+    assert main(command(tmp_path / "none.jsonl", stranger := serve(fault=lambda number: 404))) == 2
+    assert "refused a request with 404" in capsys.readouterr().err
+    assert len(stranger.bodies) == 1
+
+
 def test_when_one_server_dies_the_other_goes_on(serve: Any, tmp_path: Path, whole: list[str]) -> None:
     dying = serve()
     dying.fault = lambda number: _die(dying, number, after=12)
