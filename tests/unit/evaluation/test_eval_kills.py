@@ -26,6 +26,7 @@ from moi_eval.journal import load
 from programs import Program
 
 pytest.importorskip("openai")
+pytestmark = pytest.mark.slow
 
 SMALL = ["--n", "5", "--samples", "4", "--policy", "token", "moi", "gumbel", "--max-new-tokens", "9"]
 TOTAL = 60
