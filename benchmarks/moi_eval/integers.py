@@ -23,7 +23,7 @@ _UNIT = re.compile(r"(?:\^\s*\{?\s*(?:\\circ|°)\s*\}?|°|\\degrees?|\\?%)\s*$")
 _NAMED = re.compile(r"^(?:\\?[A-Za-z]+(?:_(?:\{\w+\}|\w))?|[a-zA-Z](?:\s*\+\s*[a-zA-Z])+)\s*=\s*|^[A-Za-z ]+:\s*")
 _SEVERAL = re.compile(r"[,;]|\\\\|\b(?:and|or)\b")
 _GROUPS = re.compile(r"(?<![0-9])[0-9]{1,3}(?:(?:,|\{,\}|\\,|[ ])(?=[0-9]{3}(?![0-9]))[0-9]{3})+(?![0-9])")
-_PLAIN = re.compile(r"([+-]?)\s*([0-9]{1,15})(?:\.0*)?\.?")
+WHOLE = re.compile(r"([+-]?)\s*([0-9]{1,15})(?:\.0*)?\.?")
 _SEPARATE = re.compile(r"[0-9.](?:\s+|_)[0-9.]")
 
 
@@ -35,9 +35,9 @@ def integer(text: str) -> int | None:
     if len(text) > LONGEST:
         return None
     bare = plain(text)
-    if match := _PLAIN.fullmatch(bare):
+    if match := WHOLE.fullmatch(bare):
         return int(match[1] + match[2])
-    if "=" in bare and not _SEVERAL.search(bare) and (match := _PLAIN.fullmatch(bare.rpartition("=")[2].strip())):
+    if "=" in bare and not _SEVERAL.search(bare) and (match := WHOLE.fullmatch(bare.rpartition("=")[2].strip())):
         return int(match[1] + match[2])
     if _SEPARATE.search(bare) or not re.search(r"[0-9]", bare):  # math-verify adds numbers that stand side by side
         return None

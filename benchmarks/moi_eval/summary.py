@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from moi_eval.comparisons import Comparison, Outcomes, adjust, compare
 from moi_eval.entropy_bins import by_entropy
 from moi_eval.journal import Key
-from moi_eval.stats import detectable, difference_interval, holm, pass_at, share_interval, sign_flip_p
+from moi_eval.stats import pass_at, share_interval
 from moi_eval.texts import repeated
-from moi_eval.votes import vote_rows
+from moi_eval.votes import Records, outcomes, partners, vote_rows
 
 NOTE = (
     "Intervals are 95 %, over problems. 'against plain' is the paired difference, in points, to plain decoding\n"
     "at the same temperature and top-p from the same noise. p is exact (McNemar; with several samples a problem its\n"
     "generalisation, sign flips of whole problems); Holm's adjustment counts all comparisons of this table.\n"
+    "A vote is compared with one answer, that from the noise of its first text.\n"
     "Tokens are those of one answer; a majority of n costs n texts. Cut: texts that the limit ended. Repeated: the\n"
     "share of a text's 4-grams of words that stood in it before."
 )
@@ -31,19 +34,43 @@ def summarise(settings: dict[str, Any], samples: Samples) -> list[dict[str, Any]
     for key, record in samples.items():
         by_arm[key.arm][key] = record
     rows = [_row(arm, by_arm[arm["label"]], wanted, settings["samples"]) for arm in settings["arms"]]
-    complete = {row["label"] for row in rows if row["done"] == wanted and row["solved"] is not None}
-    compared = [row for row in rows if row["label"] in complete and row["plain"] in complete - {row["label"]}]
-    for row in compared:
-        row["paired"] = _paired(by_arm[row["label"]], by_arm[row["plain"]], settings["samples"])
-    for row in compared:
-        own, other = (_records(by_arm[row[key]]) for key in ("label", "plain"))
-        moved = [_count(own[item]) - _count(other[item]) for item in own]
-        row["paired"]["detectable"] = detectable(moved, settings["samples"], len(compared))
-        row["paired"]["by_entropy"] = by_entropy(own, other, settings["samples"])
-    for row, adjusted in zip(compared, holm([row["paired"]["p"] for row in compared]), strict=True):
-        row["paired"]["p_holm"] = adjusted
+    complete = {row["label"]: _records(by_arm[row["label"]]) for row in rows if row["solved"] is not None}
     plain = [arm for arm in settings["arms"] if arm["label"] == arm["plain"] and arm["label"] in complete]
-    return rows + [row for arm in plain for row in vote_rows(arm, _records(by_arm[arm["label"]]))]
+    votes = [row for arm in plain for row in vote_rows(arm, complete[arm["label"]])]
+    adjust([*_arms_compared(rows, complete), *_votes_compared(votes, rows, complete)])
+    return rows + votes
+
+
+def _arms_compared(rows: list[dict[str, Any]], complete: Mapping[str, Records]) -> Iterator[Comparison]:
+    """Each arm with the plain one."""
+    for row in _beside_plain(rows, complete):
+        own, other = complete[row["label"]], complete[row["plain"]]
+        comparison = compare(_outcomes(own), _outcomes(other))
+        row["paired"] = comparison.found
+        row["paired"]["by_entropy"] = by_entropy(own, other, comparison.answers)
+        yield comparison
+
+
+def _votes_compared(
+    votes: list[dict[str, Any]], rows: list[dict[str, Any]], complete: Mapping[str, Records]
+) -> Iterator[Comparison]:
+    """Each vote with one plain answer, and with one of each other arm."""
+    for vote in votes:
+        own = outcomes(complete[vote["plain"]], vote["votes"])
+        comparison = compare(own, partners(complete[vote["plain"]], vote["votes"]))
+        vote["paired"] = comparison.found
+        yield comparison
+        for row in _beside_plain(rows, complete):
+            if row["plain"] == vote["plain"]:
+                comparison = compare(own, partners(complete[row["label"]], vote["votes"]))
+                comparison.found["arm"] = row["label"]
+                vote["against"].append(comparison.found)
+                yield comparison
+
+
+def _beside_plain(rows: list[dict[str, Any]], complete: Mapping[str, Records]) -> list[dict[str, Any]]:
+    """The complete arms that have a plain one to be compared with."""
+    return [row for row in rows if row["label"] in complete and row["plain"] in complete.keys() - {row["label"]}]
 
 
 def _row(arm: dict[str, Any], samples: Samples, wanted: int, per_problem: int) -> dict[str, Any]:
@@ -58,7 +85,7 @@ def _row(arm: dict[str, Any], samples: Samples, wanted: int, per_problem: int) -
     row["finished"], row["pass_at"] = 1 - row["cut"], {}
     row["repeated"] = statistics.fmean(repeated(record["text"]) for record in records)
     if len(samples) == wanted and all(record["solved"] is not None for record in records):
-        counts = list(_solved(samples).values())
+        counts = [sum(each) for each in _outcomes(_records(samples)).values()]
         row["solved"], row["share"] = sum(counts), sum(counts) / wanted
         row["low"], row["high"] = share_interval(counts, per_problem)
         ks = [1 << power for power in range(per_problem.bit_length())] if per_problem > 1 else []
@@ -82,24 +109,5 @@ def _records(samples: Samples) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _count(records: list[dict[str, Any]]) -> int:
-    return sum(bool(record["solved"]) for record in records)
-
-
-def _solved(samples: Samples) -> dict[str, int]:
-    """Solved samples of each problem."""
-    return {item: _count(records) for item, records in _records(samples).items()}
-
-
-def _paired(mine: Samples, plain: Samples, per_problem: int) -> dict[str, float]:
-    own, other = _solved(mine), _solved(plain)
-    differences = [own[item] - other[item] for item in own]
-    mean, low, high = difference_interval(differences, per_problem)
-    won = sum(record["solved"] and not plain[_at(key, plain)]["solved"] for key, record in mine.items())
-    lost = sum(not record["solved"] and plain[_at(key, plain)]["solved"] for key, record in mine.items())
-    return {"difference": mean, "low": low, "high": high, "won": won, "lost": lost, "p": sign_flip_p(differences)}
-
-
-def _at(key: Key, samples: Samples) -> Key:
-    """The sample of another arm that drew the same noise."""
-    return key._replace(arm=next(iter(samples)).arm)
+def _outcomes(records: Records) -> Outcomes:
+    return {item: [bool(record["solved"]) for record in found] for item, found in records.items()}

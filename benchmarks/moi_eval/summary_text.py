@@ -11,13 +11,13 @@ _HEAD = "decoding|solved|95 % interval|against plain|won/lost|p|Holm|tokens|cut|
 
 
 def render(settings: dict[str, Any], rows: list[dict[str, Any]], baseline: tuple[str, float] | None) -> str:
-    """Table, pass@k where there are several samples, what could have been found, and how to read it."""
+    """Table, pass@k and votes where there are several samples, what could have been found, and how to read it."""
     task, head = settings["task"], _HEAD.split("|")
     lines = [[row["label"], *_cells(row)] for row in rows]
     if baseline is not None:
         lines.append([baseline[0], f"{baseline[1]:.1%}", "expected", *[""] * 9])
     what = f"{task['name']}: {task['n']} problems x {settings['samples']} samples, {settings['model']['name']}"
-    more = "\n".join([*_pass_lines(rows), *filter(None, [power_line(rows)])])
+    more = "\n".join([*_pass_lines(rows), *vote_lines(rows), *filter(None, [power_line(rows)])])
     below = f"{more}\n\n" if more else ""
     return f"{what}, engine {settings['engine']}\n\n{text_table(head, lines)}\n\n{below}{NOTE}\n"
 
@@ -43,6 +43,22 @@ def power_line(rows: list[dict[str, Any]]) -> str:
     )
 
 
+def vote_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Each majority vote against each arm that is not plain."""
+    lines = []
+    for row in rows:
+        for found in row.get("against", ()):
+            spread, counts, p, adjusted = paired_cells(found)
+            lines.append(f"{row['label']} against {found['arm']}: {spread}, {counts}, p {p}, Holm {adjusted}")
+    return lines
+
+
+def paired_cells(pair: dict[str, Any]) -> list[str]:
+    """Of a comparison: the difference in points, answers won and lost, p, and p by Holm."""
+    spread = f"{100 * pair['difference']:+.1f} [{100 * pair['low']:+.1f}, {100 * pair['high']:+.1f}]"
+    return [spread, f"{pair['won']}/{pair['lost']}", f"{pair['p']:.3g}", f"{pair['p_holm']:.3g}"]
+
+
 def _pass_lines(rows: list[dict[str, Any]]) -> list[str]:
     found = [(row["label"], row["pass_at"]) for row in rows if row.get("pass_at")]
     return [f"pass@k of {label}: " + ", ".join(f"{k}: {v:.1%}" for k, v in each.items()) for label, each in found]
@@ -57,7 +73,4 @@ def _cells(row: dict[str, Any]) -> list[str]:
         state = "not judged here" if row["done"] == row["wanted"] else f"{row['done']} of {row['wanted']}"
         return [state, *[""] * 5, *means]
     cells = [f"{row['share']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}"]
-    if (pair := row["paired"]) is None:
-        return [*cells, *[""] * 4, *means]
-    spread = f"{100 * pair['difference']:+.1f} [{100 * pair['low']:+.1f}, {100 * pair['high']:+.1f}]"
-    return [*cells, spread, f"{pair['won']}/{pair['lost']}", f"{pair['p']:.3g}", f"{pair['p_holm']:.3g}", *means]
+    return [*cells, *([""] * 4 if row["paired"] is None else paired_cells(row["paired"])), *means]

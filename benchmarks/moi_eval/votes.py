@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moi_eval.comparisons import Outcomes
 from moi_eval.stats import share_interval
 
 SIZES = (3, 5, 9, 17, 33, 65)
@@ -37,17 +38,34 @@ def winner(group: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return next(record for record in group if record.get("answer") == answer)
 
 
+def outcomes(records: Records, size: int) -> Outcomes:
+    """Of each problem, whether each of its votes solves it."""
+    return {item: [_solved(group) for group in _groups(found, size)] for item, found in records.items()}
+
+
+def partners(records: Records, size: int) -> Outcomes:
+    """Of another arm, the answers that votes are compared with: of each vote the one from the noise of its first text.
+
+    One answer for one vote: where both solve a problem as often, either is as likely to be the better, so that the
+    test of flipped signs is exact. The mean over all samples of a vote has no such symmetry.
+    """
+    return {item: [bool(group[0]["solved"]) for group in _groups(found, size)] for item, found in records.items()}
+
+
+def _groups(records: Sequence[dict[str, Any]], size: int) -> list[Sequence[dict[str, Any]]]:
+    return [records[start : start + size] for start in range(0, len(records) - size + 1, size)]
+
+
 def _row(arm: dict[str, Any], records: Records, size: int, votes: int) -> dict[str, Any]:
-    groups = {
-        item: [found[start * size : (start + 1) * size] for start in range(votes)] for item, found in records.items()
-    }
-    solved = [sum(_solved(group) for group in each) for each in groups.values()]
-    tokens = statistics.fmean(sum(record["tokens"] for record in group) for each in groups.values() for group in each)
+    solved = [sum(each) for each in outcomes(records, size).values()]
+    groups = [group for found in records.values() for group in _groups(found, size)]
+    tokens = statistics.fmean(sum(record["tokens"] for record in group) for group in groups)
     low, high = share_interval(solved, votes)
-    wanted = votes * len(groups)
+    wanted = votes * len(records)
     nothing = dict.fromkeys(("paired", "mean_entropy", "mean_intervention", "finished", "cut", "repeated"))
     return {
         **{"label": f"majority of {size}: {arm['label']}", "plain": arm["label"], "policy": None, "votes": size},
+        "against": [],
         **{"done": wanted, "wanted": wanted, "solved": sum(solved), "share": sum(solved) / wanted},
         **{"low": low, "high": high, "mean_tokens": tokens, "pass_at": {}, **nothing},
     }

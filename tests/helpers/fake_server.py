@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ class FakeServer:
     plugin    whether settings are obeyed and telemetry is told; callable: asked for each request
     fault     called with the number of the request, 0 first
     seconds   how long an answer takes
+    port      0: a free one
     """
 
     def __init__(
@@ -34,13 +36,14 @@ class FakeServer:
         seconds: float = 0.0,
         model: str = "fake",
         drops_on_generate: bool = False,
+        port: int = 0,
     ) -> None:
         self.kind, self.plugin, self.checks, self.fault = kind, plugin, checks, fault
         self.seconds, self.model, self.drops = seconds, model, drops_on_generate
         self.bodies = list[dict[str, Any]]()
         self.running = self.most_running = 0
         self._lock = threading.Lock()
-        self._http = _Listener(("127.0.0.1", 0), _handler(self))
+        self._http = _Listener(("127.0.0.1", port), _handler(self))
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -82,7 +85,7 @@ class FakeServer:
         most = params.get("max_tokens", params.get("max_new_tokens"))
         tokens = most if params.get("ignore_eos") else noise.randint(2, most)
         mixes = settings.get("policy", "token") != "token"
-        told = {"mean_entropy": noise.random(), "mean_intervention": 0.25, "mixed_tokens": tokens - 1}
+        told = {"mean_entropy": noise.random(), "mean_intervention": 0.25, "mixed_tokens": (tokens - 1) * mixes}
         told["replayed_tokens"] = 0
         finish = "abort" if aborted else "length" if tokens == most else "stop"
         text = f"<answer>{noise.randint(1, 9)}</answer>"
@@ -177,3 +180,8 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
             """Silent."""
 
     return Handler
+
+
+if __name__ == "__main__":  # a process to kill: python fake_server.py PORT SECONDS
+    FakeServer(port=int(sys.argv[1]), seconds=float(sys.argv[2]))
+    threading.Event().wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from moi import MoIConfig
 from moi.cli import main
@@ -44,3 +45,16 @@ def check_evaluation(argv: list[str], out: Path, kind: str, samples: int) -> Non
     before = out.read_bytes()
     assert main(argv) == 0
     assert out.read_bytes() == before
+
+
+def check_plain_alone(url: str, out: Path, prompt: str) -> None:
+    """An evaluation of plain decoding alone: the server shows that it is plain before a problem is scored."""
+    argv = ["eval", "countdown", "--n", "2", "--policy", "token", "--max-new-tokens", "6", "--prompt", prompt]
+    assert main([*argv, "--server", url, "--out", str(out)]) == 0
+    assert [record["entropy"] for record in load(out).samples.values()] == [None, None]
+
+
+def mixed_tokens(server: Any) -> float:
+    """What a server, or all its ranks, say that they mixed."""
+    _, text = server.request("GET", "/metrics")
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("moi_mixed_tokens_total"))

@@ -39,7 +39,7 @@ def gain(results: Results) -> str | None:
     for evaluation in results.evals:
         settings = evaluation.settings
         for arm in evaluation.arms:
-            if (pair := arm["paired"]) is not None:
+            if (pair := arm["paired"]) is not None and "votes" not in arm:
                 name = f"{settings['task']['name']}, {settings['model']['name']}, {arm['label']}"
                 rows.append((name, *(100 * pair[key] for key in ("difference", "low", "high"))))
     if not rows:

@@ -7,7 +7,7 @@ from typing import Any
 
 from moi_bench.report.results import Evaluation, is_real
 from moi_bench.rows import Row
-from moi_eval.summary_text import known, power_line
+from moi_eval.summary_text import known, paired_cells, power_line, vote_lines
 from moi_serving.slots.tables import Tables
 
 # arXiv 2505.14827, Table 3: QwQ-32B on CountDown, vLLM, eager on both sides, output tokens/s.
@@ -130,17 +130,14 @@ def eval_table(evaluation: Evaluation) -> Table:
     """Of `moi eval`."""
     head = ["decoding", "solved", "95 % interval", "against plain, points", "won/lost", "p", "p (Holm)"]
     head += ["tokens", "cut", "repeated", "entropy", "intervention"]
-    return Table(head, [_arm_cells(arm) for arm in evaluation.arms], list(filter(None, [power_line(evaluation.arms)])))
+    below = [*vote_lines(evaluation.arms), *filter(None, [power_line(evaluation.arms)])]
+    return Table(head, [_arm_cells(arm) for arm in evaluation.arms], below)
 
 
 def _arm_cells(arm: dict[str, Any]) -> list[str]:
     if arm["share"] is None:
         return [arm["label"], f"{arm['done']} of {arm['wanted']} done", *[""] * 10]
-    pair = arm["paired"]
-    paired = [""] * 4
-    if pair is not None:
-        spread = f"{100 * pair['difference']:+.1f} [{100 * pair['low']:+.1f}, {100 * pair['high']:+.1f}]"
-        paired = [spread, f"{pair['won']}/{pair['lost']}", f"{pair['p']:.3g}", f"{pair['p_holm']:.3g}"]
+    paired = [""] * 4 if arm["paired"] is None else paired_cells(arm["paired"])
     means = [f"{arm['mean_tokens']:.1f}", known(arm["cut"], ".1%"), known(arm["repeated"], ".1%")]
     means += [known(arm["mean_entropy"], ".3f"), known(arm["mean_intervention"], ".3f")]
     return [arm["label"], f"{arm['share']:.1%}", f"{arm['low']:.1%} to {arm['high']:.1%}", *paired, *means]

@@ -27,6 +27,7 @@ BUILT_IN = Registry(
         "rg": "moi_eval.tasks.reasoning_gym:ReasoningGymTask",
         "choice": "moi_eval.tasks.multiple_choice:MultipleChoiceTask",
         "humaneval": "moi_eval.tasks.humaneval:HumanEvalTask",
+        "math": "moi_eval.tasks.math:MathTask",
     },
 )
 

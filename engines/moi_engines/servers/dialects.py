@@ -88,7 +88,7 @@ class Dialect(ABC):
 
 
 class SGLang(Dialect):
-    """SGLang; sglang-router 0.3.2 in front of it drops custom_params from both requests."""
+    """SGLang; of routers in front of it, smg passes both requests on, sglang-router 0.3.2 drops custom_params."""
 
     name = owned_by = "sglang"
 

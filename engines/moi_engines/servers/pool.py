@@ -34,14 +34,20 @@ class _Server:
     client: Any
     running: int = 0
     rests_until: float = 0.0
+    answered: bool = False
     failure: str = field(default="", repr=False)
+
+    def rest(self, failure: str) -> None:
+        """It cannot answer now."""
+        self.failure, self.rests_until = failure, time.monotonic() + _REST_S
 
 
 class Pool:
     """An asynchronous context manager; asks the servers at `urls`.
 
     urls        of their roots, with or without /v1
-    patience_s  for how long a request is tried again, on any server, after 429, 5xx and broken connections
+    patience_s  for how long a request is tried again, on any server, after 429, 5xx and broken connections, and after
+                404 where it was answered before
 
     The key that servers may want is read from the environment variable OPENAI_API_KEY when the pool is entered.
     Raises ValueError for addresses that are none or stand there twice, ImportError without the openai library.
@@ -136,9 +142,12 @@ async def _ask(server: _Server, dialect: Dialect, question: Question, model: str
     try:
         response = await server.client.post(f"{server.url}/{path}", cast_to=httpx.Response, body=body)
     except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
-        server.failure, server.rests_until = _reason(error), time.monotonic() + _REST_S
+        server.rest(_reason(error))
         return None
     except openai.APIStatusError as error:
+        if error.status_code == 404 and server.answered:  # a router that was started again knows no servers yet
+            server.rest(_reason(error))
+            return None
         raise ValueError(f"{server.url}/{path} refused a request with {error.status_code}: {_reason(error)}") from None
     finally:
         server.running -= 1
@@ -147,10 +156,11 @@ async def _ask(server: _Server, dialect: Dialect, question: Question, model: str
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise RuntimeError(f"{server.url}/{path} does not answer as {dialect.name} does: {error!r}") from None
     if answer.finish in _BROKEN_OFF:
-        server.failure, server.rests_until = f"ended a text with {answer.finish!r}", time.monotonic() + _REST_S
+        server.rest(f"ended a text with {answer.finish!r}")
         return None
     if answer.tokens < 1:
         raise RuntimeError(f"{server.url}/{path} says that it generated {answer.tokens} tokens")
+    server.answered = True
     return answer
 
 

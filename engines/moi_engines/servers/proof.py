@@ -29,15 +29,23 @@ def check_mixed(question: Question, answer: Answer, where: str) -> None:
 async def prove(pool: Pool, served: Served, questions: list[Question]) -> None:
     """Ask every server each question for a few tokens; NotMixedError for the first that does not do as asked.
 
-    questions  one of each way to decode, plain ones too
+    questions  one of each way to decode, plain ones too; where all are plain they ask for telemetry, which shows that
+               the settings arrive: a server whose requests lose them mixes by its own flags, and says nothing of it
     """
+    all_plain = not any(question.mixes for question in questions)
     for question in questions:
         sampling = replace(question.sampling, max_new_tokens=TOKENS, ignore_eos=True)
-        probe = replace(question, sampling=sampling)
+        told = {"per_token": True} if all_plain else {}
+        probe = replace(question, sampling=sampling, settings={**question.settings, **told})
         for url in pool.urls:
             answer = await pool.ask(probe, served, only=url)
             check_mixed(probe, answer, url)
             if probe.mixes and not (answer.telemetry and answer.telemetry.mixed_tokens):
                 raise NotMixedError(
                     f"{url} mixed none of {answer.tokens} tokens for policy {probe.settings['policy']!r}"
+                )
+            if all_plain and answer.telemetry is None:
+                raise NotMixedError(
+                    f"{url} answered a plain request without the telemetry it asked for: it ignores the settings (no "
+                    "plugin, or a router that drops them), so nothing shows that its flags did not mix it"
                 )

@@ -235,6 +235,13 @@ def moi_server(make_server: Any, qwen2: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def second_server(make_server: Any, qwen2: Path) -> Iterator[Server]:
+    """The same model again, behind routers; the last test of test_sglang_smg.py kills it."""
+    with make_server(qwen2, "--enable-moi", "--enable-metrics") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def plain_server(make_server: Any, qwen2: Path) -> Iterator[Server]:
     """The same without the plugin."""
     with make_server(qwen2, "--chunked-prefill-size", "32", SGLANG_PLUGINS="none") as server:

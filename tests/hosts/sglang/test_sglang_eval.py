@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moi.cli import main
-from server_checks import check_evaluation
+from server_checks import check_evaluation, check_plain_alone
 
 pytest.importorskip("openai")
 
@@ -27,6 +27,7 @@ def test_an_evaluation_is_mixed_where_it_should_be(
     out = tmp_path / "r.jsonl"
     argv = ["eval", "countdown", *SMALL, "--server", url(moi_server), "--prompt", prompt, "--out", str(out)]
     check_evaluation(argv, out, "sglang", 6)
+    check_plain_alone(url(moi_server), tmp_path / "plain.jsonl", prompt)
     capsys.readouterr()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moi.cli import main
-from server_checks import check_evaluation
+from server_checks import check_evaluation, check_plain_alone
 
 pytest.importorskip("openai")
 
@@ -21,6 +21,7 @@ def test_an_evaluation_is_mixed_where_it_should_be(tmp_path: Path, moi_server: A
     out = tmp_path / "r.jsonl"
     argv = ["eval", "countdown", *SMALL, *ARMS, "--server", f"http://127.0.0.1:{moi_server.port}", "--out", str(out)]
     check_evaluation(argv, out, "vllm", 4)
+    check_plain_alone(f"http://127.0.0.1:{moi_server.port}", tmp_path / "plain.jsonl", "plain")
 
 
 def test_doctor_shows_what_arrives(capsys: pytest.CaptureFixture[str], moi_server: Any) -> None:

@@ -94,6 +94,23 @@ def test_a_server_that_ignores_the_settings_is_caught_before_a_problem_is_scored
     assert len(stock.bodies) == 2  # the plain probe, and the first that was to be mixed
 
 
+@pytest.mark.parametrize("kind", ["sglang", "vllm"])
+@pytest.mark.parametrize("prompt", ["chat", "plain"])
+def test_plain_arms_alone_are_shown_to_be_plain(
+    capsys: pytest.CaptureFixture[str], serve: Any, tmp_path: Path, kind: str, prompt: str
+) -> None:
+    """Behind a router that drops settings the servers' flags decide, unseen."""
+    argv = ["eval", "countdown", "--n", "2", "--policy", "token", "--max-new-tokens", "4", "--prompt", prompt]
+    silent, out = serve(kind, plugin=False), tmp_path / "r.jsonl"
+    assert main([*argv, "--server", silent.url, "--out", str(out)]) == 2
+    assert "without the telemetry it asked for: it ignores the settings" in capsys.readouterr().err
+    assert not out.exists()
+    server = serve(kind)
+    assert main([*argv, "--server", server.url, "--out", str(out)]) == 0
+    assert ["per_token" in str(body) for body in server.bodies] == [True, False, False]
+    assert all(record["entropy"] is None for record in load(out).samples.values())
+
+
 def test_one_server_of_several_that_ignores_the_settings_is_named(
     capsys: pytest.CaptureFixture[str], serve: Any, tmp_path: Path
 ) -> None:
@@ -129,6 +146,18 @@ def test_full_servers_and_broken_connections_change_nothing(serve: Any, tmp_path
     assert main(command(tmp_path / "r.jsonl", first, second)) == 0
     assert samples(tmp_path / "r.jsonl") == whole
     assert len(first.bodies) + len(second.bodies) > TOTAL
+
+
+def test_a_router_that_comes_back_before_it_knows_its_servers_is_waited_for(
+    capsys: pytest.CaptureFixture[str], serve: Any, tmp_path: Path, whole: list[str]
+) -> None:
+    """It says 404; one that never answered is told to the user at once."""
+    router = serve(fault=lambda number: 404 if 12 <= number < 20 else None)
+    assert main(command(tmp_path / "r.jsonl", router)) == 0
+    assert samples(tmp_path / "r.jsonl") == whole
+    assert main(command(tmp_path / "none.jsonl", stranger := serve(fault=lambda number: 404))) == 2
+    assert "refused a request with 404" in capsys.readouterr().err
+    assert len(stranger.bodies) == 1
 
 
 def test_when_one_server_dies_the_other_goes_on(serve: Any, tmp_path: Path, whole: list[str]) -> None:
