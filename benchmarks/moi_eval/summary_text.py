@@ -56,7 +56,11 @@ def vote_lines(rows: list[dict[str, Any]]) -> list[str]:
 def paired_cells(pair: dict[str, Any]) -> list[str]:
     """Of a comparison: the difference in points, answers won and lost, p, and p by Holm."""
     spread = f"{100 * pair['difference']:+.1f} [{100 * pair['low']:+.1f}, {100 * pair['high']:+.1f}]"
-    return [spread, f"{pair['won']}/{pair['lost']}", f"{pair['p']:.3g}", f"{pair['p_holm']:.3g}"]
+    return [spread, f"{pair['won']}/{pair['lost']}", _probability(pair["p"]), _probability(pair["p_holm"])]
+
+
+def _probability(p: float) -> str:
+    return f"{p:.3g}" if p else "<1e-300"  # below what a float holds
 
 
 def _pass_lines(rows: list[dict[str, Any]]) -> list[str]:

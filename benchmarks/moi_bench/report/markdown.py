@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from moi_bench.report import tables
-from moi_bench.report.results import Results
+from moi_bench.report.results import Evaluation, Results
 from moi_bench.report.sglang_tables import host_table, throughput_table
 from moi_bench.report.summary_table import summary_table
 from moi_bench.report.tables import Table
@@ -25,6 +26,7 @@ _COMMANDS = {
     "engines": "moi bench engines --out engines.json",
     "serve": "moi bench serve --out serve.json",
     "eval": "moi eval countdown --out countdown.jsonl",
+    "entropy": "moi eval countdown --out countdown.jsonl",
     "sglang": "python -m moi_bench.sglang_decode --out sglang.json",
     "host": "python -m moi_bench.sglang_decode --out sglang.json",
 }
@@ -38,7 +40,8 @@ def markdown(results: Results) -> dict[str, str]:
         "op": _block(tables.op_table(results.op)),
         "engines": _block(tables.engine_table(results.engine)),
         "serve": _block(tables.serve_table(results.serve)),
-        "eval": "\n\n".join(f"{tables.title(each)}\n\n{_block(tables.eval_table(each))}" for each in results.evals),
+        "eval": _evaluations(results, tables.eval_table),
+        "entropy": _evaluations(results, tables.entropy_table),
         "sglang": _block(throughput_table(results.sglang)),
         "host": _block(host_table(results.host)),
         "overhead": _block(tables.overhead_table(results.engine + results.serve)),
@@ -74,6 +77,12 @@ def _read(path: Path) -> str:
         return path.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+
+
+def _evaluations(results: Results, table: Callable[[Evaluation], Table]) -> str:
+    """The table of each evaluation that has one, below what was evaluated."""
+    blocks = [(tables.title(each), _block(table(each))) for each in results.evals]
+    return "\n\n".join(f"{title}\n\n{block}" for title, block in blocks if block)
 
 
 def _block(table: Table) -> str:

@@ -143,6 +143,21 @@ def _arm_cells(arm: dict[str, Any]) -> list[str]:
     return [arm["label"], f"{arm['share']:.1%}", f"{arm['low']:.1%} to {arm['high']:.1%}", *paired, *means]
 
 
+def entropy_table(evaluation: Evaluation) -> Table:
+    """The difference to plain decoding by the mean entropy of a problem's plain texts, a column for each bin."""
+    compared = [arm for arm in evaluation.arms if (arm["paired"] or {}).get("by_entropy")]
+    if not compared:
+        return Table([], [], [])
+    bins = compared[0]["paired"]["by_entropy"]
+    head = ["against plain, points; H", *(f"{each['entropy_low']:.3f} to {each['entropy_high']:.3f}" for each in bins)]
+    rows = [[arm["label"], *map(_difference, arm["paired"]["by_entropy"])] for arm in compared]
+    return Table(head, rows, [f"problems in each: {', '.join(str(each['n']) for each in bins)}"])
+
+
+def _difference(found: dict[str, Any]) -> str:
+    return f"{100 * found['difference']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+
+
 def overhead_table(rows: list[Row]) -> Table:
     """The paper's published overhead beside what was measured."""
     paper = [f"{PAPER_PLAIN:.2f}", f"{PAPER_MOI:.2f}", f"{PAPER_CHANGE:+.2%}"]
