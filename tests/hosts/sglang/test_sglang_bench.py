@@ -1,26 +1,31 @@
-"""`moi bench serve` on a real SGLang: it starts a server as `moi serve` does, judges it and times it."""
+"""`moi bench serve` judges and times a real SGLang: one that runs already, started with the benchmark's own flags."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from moi.cli import main
+from moi_bench import serve
+from moi_engines import ENGINES
+
 pytest.importorskip("openai")
 
 LOAD = ["--requests", "4", "--concurrency", "1", "2", "--share", "0.5", "1", "--new-tokens", "4", "--rounds", "1"]
-FLAGS = ["--random-seed", "0", "--sleep-on-idle", "--max-running-requests", "16", "--context-length", "512"]
 
 
-def test_every_load_is_a_row_of_this_host(qwen2: Path, tmp_path: Path, sglang_env: Any) -> None:
+def test_every_load_is_a_row_of_this_host(moi_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = SimpleNamespace(url=f"http://127.0.0.1:{moi_server.port}")
+    monkeypatch.setattr(serve, "Server", lambda *_: contextlib.nullcontext(running))
+    monkeypatch.setitem(ENGINES.loaded, "sglang", replace(ENGINES["sglang"], problems=list))  # it runs
     out = tmp_path / "serve.json"
-    command = [sys.executable, "-m", "moi", "bench", "serve", "--model", str(qwen2), *LOAD, "--out", str(out)]
-    done = subprocess.run([*command, "--", *FLAGS], env=sglang_env(), capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert main(["bench", "serve", "--model", str(moi_server.model), *LOAD, "--out", str(out)]) == 0
     rows = json.loads(out.read_text())
     baseline = "the same sglang server, requests of policy token"
     assert {(row["status"], row["engine"], row["baseline"]) for row in rows} == {("ok", "sglang", baseline)}
@@ -28,4 +33,3 @@ def test_every_load_is_a_row_of_this_host(qwen2: Path, tmp_path: Path, sglang_en
     for row in rows:
         for side in (row["plain"], row["moi"]):
             assert min(side[figure]["median"] for figure in ("tokens_per_s", "ttft_ms", "tpot_ms")) > 0
-    assert done.stdout.count("sglang") == 4
