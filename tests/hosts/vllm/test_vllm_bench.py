@@ -1,11 +1,13 @@
 """`moi bench serve --engine vllm`: it starts a real vLLM as `moi serve` does, judges it and times it.
 
-Its server schedules synchronously, that of the other modules asynchronously: so every policy is judged on it, too.
+Its server schedules synchronously, and is two engines behind one front end (`--data-parallel-size 2`); those of the
+other modules are one engine and schedule asynchronously. So every policy is judged on it, too.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ TOKENS = 24
 LOAD = ["--requests", "2", "--concurrency", "2", "--share", "0.5", "1", "--new-tokens", "3", "--rounds", "1"]
 FLAGS = [
     *("--additional-config", '{"moi": {"policy": "token"}}', "--no-async-scheduling"),
+    *("--data-parallel-size", "2"),
     *("--block-size", "32", "--max-model-len", "256", "--max-num-seqs", "8"),
 ]
 
@@ -58,7 +61,9 @@ def test_every_load_is_a_row_of_this_host(bench: dict[str, Any]) -> None:
             assert min(side[figure]["median"] for figure in ("tokens_per_s", "ttft_ms", "tpot_ms")) > 0
 
 
-def test_all_policies_agree_with_synchronous_scheduling(
+def test_all_policies_agree_with_synchronous_scheduling_and_data_parallelism(
     bench: dict[str, Any], agree: Any, folder: Path, texts: list[list[int]]
 ) -> None:
     check_answers(agree, folder, texts, bench["answers"])
+    found = re.findall(r'^vllm:generation_tokens_total\{engine="(\d)".*\} (\S+)$', bench["metrics"], re.MULTILINE)
+    assert [engine for engine, tokens in found if float(tokens) >= TOKENS] == ["0", "1"]
