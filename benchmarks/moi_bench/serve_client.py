@@ -65,8 +65,11 @@ async def _load(target: Target, questions: Sequence[Question], concurrency: int)
 
         await ask(replace(questions[0], prompt=_WARM_UP))
         start = time.perf_counter()
-        timings = await asyncio.gather(*map(ask, questions))
-        return figures(timings, time.perf_counter() - start)
+        found = await asyncio.gather(*map(ask, questions), return_exceptions=True)
+        seconds = time.perf_counter() - start
+    if failed := [each for each in found if isinstance(each, BaseException)]:
+        raise RuntimeError(f"{len(failed)} of {len(found)} requests failed, the first: {failed[0]}")
+    return figures([each for each in found if isinstance(each, Timing)], seconds)
 
 
 async def _ask(client: Any, target: Target, question: Question) -> Timing:
@@ -86,11 +89,11 @@ async def _ask(client: Any, target: Target, question: Question) -> Timing:
                     first = first or last
                 tokens = (chunk.get("usage") or {}).get("completion_tokens", tokens)
     except (openai.APIError, httpx.HTTPError) as error:  # the latter in the middle of a stream
-        raise RuntimeError(f"a request failed: {' '.join(str(error).split())[:300]}") from None
+        raise RuntimeError(" ".join(str(error).split())[:300]) from None
     except (KeyError, TypeError, ValueError) as error:
         raise RuntimeError(f"{target.url} does not stream chats as {target.dialect.name} does: {error!r}") from None
     if tokens < wanted:
-        raise RuntimeError(f"a request was answered with {tokens} of {wanted} tokens")
+        raise RuntimeError(f"{tokens} of {wanted} tokens came")
     return Timing(tokens, first, last)
 
 

@@ -71,16 +71,17 @@ def test_times_are_of_the_stream(serve: Any) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (500, "a request failed: .*fault 500"),
-        (400, "a request failed: .*fault 400"),
-        ("cut", "a request failed: "),
-        ("short", "a request failed: "),
+        (500, "1 of 4 requests failed, the first: .*fault 500"),
+        (400, "1 of 4 requests failed, the first: .*fault 400"),
+        ("cut", "1 of 4 requests failed, the first: ."),
+        ("short", "1 of 4 requests failed, the first: ."),
     ],
 )
 def test_a_request_that_fails_fails_the_run(serve: Any, fault: Fault, words: str) -> None:
     server = serve(fault=lambda number: fault if number == 2 else None)
     with pytest.raises(RuntimeError, match=words):
         load(target(server), questions(4), 2)
+    assert len(server.bodies) == 5  # the others were asked, and one to warm up
 
 
 class OneShort(FakeServer):
@@ -95,7 +96,7 @@ class OneShort(FakeServer):
 def test_fewer_tokens_than_asked_for_fail_the_run() -> None:
     server = OneShort()
     try:
-        with pytest.raises(RuntimeError, match="a request was answered with 4 of 5 tokens"):
+        with pytest.raises(RuntimeError, match="4 of 5 tokens came"):
             load(target(server), questions(1), 1)
     finally:
         server.stop()
