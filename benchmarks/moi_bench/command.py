@@ -9,7 +9,7 @@ from moi_bench import engines, op, serve
 _PARTS = {
     "op": (op, "mix and embed of one decode step, every implementation, against the bandwidth of a copy"),
     "engines": (engines, "every engine, plain decoding and MoI in turn"),
-    "serve": (serve, "SGLang's serving benchmark against a server with MoI, at several shares of MoI requests"),
+    "serve": (serve, "chats with a server of SGLang or vLLM, at several loads and shares of MoI requests"),
 }
 
 

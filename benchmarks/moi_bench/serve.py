@@ -1,11 +1,9 @@
-"""`moi bench serve`: SGLang's own serving benchmark against a server with MoI, at several shares of MoI requests."""
+"""`moi bench serve`: chats with a server of SGLang or vLLM with MoI, at several loads and shares of MoI requests."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +22,8 @@ from moi_bench.engines import table_of_reasons
 from moi_bench.report.tables import serve_table
 from moi_bench.rows import Row, dumps, prepare
 from moi_bench.runner import ratio, record, shared, spreads, turns
-from moi_bench.server import Server, post
+from moi_bench.serve_client import Target, load
+from moi_bench.server import LAUNCHES, Launch, Server, post
 from moi_bench.shapes import LARGEST_ON_DISK, SHAPES
 from moi_engines import ENGINES, SamplingParams
 from moi_engines.commands.model_arguments import MODEL_HELP, model_folder
@@ -32,15 +31,13 @@ from moi_engines.model_source import model_name
 from moi_engines.parity import TOLERANCES, Cases, Output, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.parity_types import types_here
+from moi_engines.servers import DIALECTS, Question
+from moi_engines.servers.dialects import settings_of
 from moi_eval.memory_check import check_fits
 from moi_eval.text_table import text_table
 
 KIND = "serve"
-TIMEOUT_S = 1200
 _WORDS = ("one", "two", "three", "red", "green", "blue", "north", "south")
-_METRICS = {"tokens_per_s": "output_throughput", "ttft_ms": "mean_ttft_ms", "tpot_ms": "mean_tpot_ms"}
-# Modules that sglang.benchmark.serving imports and SGLang's own wheel does not always bring.
-_NEEDS = ("datasets", "aiohttp")
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,8 @@ class ServeCase:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of `moi bench serve`."""
-    gpu = torch.cuda.is_available()
+    gpu, servers = torch.cuda.is_available(), _servers()
+    parser.add_argument("--engine", choices=servers, default=servers[0], help=f"default: {servers[0]}")
     parser.add_argument(
         "--model", default="qwen2.5-1.5b" if gpu else "narrow-32k", help=f"{MODEL_HELP}, or {', '.join(SHAPES)}"
     )
@@ -78,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of all shares, plain first (default: 3)")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the rows there")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")
-    parser.add_argument("sglang", nargs="*", metavar="-- SGLANG FLAGS", help="passed on to the server")
+    parser.add_argument("flags", nargs="*", metavar="-- FLAGS", help="passed on to the engine's server")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,46 +85,46 @@ def run(args: argparse.Namespace) -> int:
         args.model = str(model_folder(args))
     cases = _cases(args)
     prepare(args.out, "serve")
-    rows = record(measure(cases, args.rounds, args.sglang), args.out)
+    rows = record(measure(args.engine, cases, args.rounds, args.flags), args.out)
     found = serve_table(rows)
     text = "\n".join([text_table(found.head, found.rows), *table_of_reasons(rows)])
     sys.stdout.write((dumps(rows) if args.json else text) + "\n")
     return int(any(row["status"] != "ok" for row in rows))
 
 
-def measure(cases: list[ServeCase], rounds: int, flags: list[str]) -> Iterator[Row]:
-    """A row for each case, from one server."""
+def measure(engine: str, cases: list[ServeCase], rounds: int, flags: list[str]) -> Iterator[Row]:
+    """A row for each case, from one server of an engine."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    baseline = "the same server, requests of policy token"
-    own = {**shared(device, "sglang"), "kind": KIND, "engine": "sglang", "baseline": baseline}
-    missing = [name for name in _NEEDS if find_spec(name) is None]
-    reason = ENGINES["sglang"].unavailable()
-    if reason is None and missing:
-        reason = f"SGLang's serving benchmark needs {', '.join(missing)}; pip install {' '.join(missing)}"
+    baseline = f"the same {engine} server, requests of policy token"
+    spec = ENGINES[engine]
+    own = {**shared(device, spec.library or engine), "kind": KIND, "engine": engine, "baseline": baseline}
+    reason = spec.unavailable()
+    if reason is None and find_spec("openai") is None:
+        reason = "its client is not installed; pip install 'mixture-of-inputs[eval]'"
     if reason is not None:
         yield from ({**own, **_failed(case, "unavailable", reason)} for case in cases)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        yield from ({**own, **row} for row in _serve(cases, rounds, flags, Path(scratch)))
+        yield from ({**own, **row} for row in _serve(engine, cases, rounds, flags, Path(scratch)))
 
 
-def _serve(cases: list[ServeCase], rounds: int, flags: list[str], scratch: Path) -> list[Row]:
+def _serve(engine: str, cases: list[ServeCase], rounds: int, flags: list[str], scratch: Path) -> list[Row]:
     try:
-        model, more = _model(cases[0].model, scratch / "model")
-        with Server(model, [*more, *flags], scratch / "server.log") as server:
+        model, more = _model(engine, cases[0].model, scratch / "model")
+        with Server(engine, model, [*more, *flags], scratch / "server.log") as server:
             if not more:
-                check(server.url, model)
-            return _time(cases, rounds, server.url, model, scratch)
+                check(engine, server.url, model)
+            return _time(cases, rounds, Target(server.url, DIALECTS[engine], str(model)))
     except Exception as error:  # a server that breaks is a visible row
         status = "wrong" if isinstance(error, AssertionError) else "failed"
         return [_failed(case, status, f"{type(error).__name__}: {error}"[:500]) for case in cases]
 
 
-def _time(cases: list[ServeCase], rounds: int, url: str, model: Path, scratch: Path) -> list[Row]:
+def _time(cases: list[ServeCase], rounds: int, target: Target) -> list[Row]:
     """Plain and every share in turn, at each concurrency; ratios are taken within a turn."""
 
     def side(case: ServeCase, share: float, turn: int) -> dict[str, float]:
-        return client(case, share, turn, url, model, scratch)
+        return load(target, requests(case, share, turn), case.concurrency)
 
     rows = dict[ServeCase, Row]()
     for concurrency in dict.fromkeys(case.concurrency for case in cases):
@@ -137,57 +135,39 @@ def _time(cases: list[ServeCase], rounds: int, url: str, model: Path, scratch: P
     return [rows[case] for case in cases]
 
 
-def client(case: ServeCase, share: float, turn: int, url: str, model: Path, scratch: Path) -> dict[str, float]:
-    """One run of sglang.benchmark.serving; RuntimeError unless it completed every request."""
-    data, out = scratch / "requests.jsonl", scratch / "client.jsonl"
-    data.write_text("".join(json.dumps(request) + "\n" for request in requests(case, share, turn)))
-    out.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "sglang.benchmark.serving", "--backend", "sglang-oai-chat", "--base-url", url]
-    command += ["--model", str(model), "--dataset-name", "openai", "--dataset-path", str(data)]
-    command += ["--num-prompts", str(case.requests), "--max-concurrency", str(case.concurrency)]
-    command += ["--output-file", str(out), "--disable-tqdm", "--warmup-requests", "1", "--seed", str(turn)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    if done.returncode or not out.exists():
-        raise RuntimeError(f"sglang.benchmark.serving ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-    result = json.loads(out.read_text().splitlines()[-1])
-    if result["completed"] != case.requests:
-        raise RuntimeError(f"{result['completed']} of {case.requests} requests were completed")
-    return {ours: float(result[theirs]) for ours, theirs in _METRICS.items()}
-
-
-def requests(case: ServeCase, share: float, turn: int) -> list[dict[str, Any]]:
-    """OpenAI chat requests; which of them mix is drawn anew each turn, their number is exact."""
+def requests(case: ServeCase, share: float, turn: int) -> list[Question]:
+    """The chats of a turn; which of them mix is drawn anew each turn, their number is exact."""
     rng = random.Random(f"{turn}")
     mixed = set(rng.sample(range(case.requests), round(share * case.requests)))
+    sampling = SamplingParams(0.8, max_new_tokens=case.new_tokens, ignore_eos=True)
     return [
-        {
-            "messages": [{"role": "user", "content": " ".join(rng.choices(_WORDS, k=case.prompt_words))}],
-            "max_tokens": case.new_tokens,
-            "temperature": 0.8,
-            "ignore_eos": True,
-            "custom_params": {"moi": {"policy": "moi" if index in mixed else "token", "beta": 1.0}},
-        }
+        Question(
+            " ".join(rng.choices(_WORDS, k=case.prompt_words)),
+            chat=True,
+            sampling=sampling,
+            settings={"policy": "moi", "beta": 1.0} if index in mixed else {"policy": "token"},
+        )
         for index in range(case.requests)
     ]
 
 
-def check(url: str, model: Path) -> None:
+def check(engine: str, url: str, model: Path) -> None:
     """AssertionError unless the server decodes as the torch engine does, mixed and plain (`moi_engines.parity`)."""
     moi = [MoIConfig("token"), MoIConfig(), MoIConfig(beta=0.25)]
     sampling = [SamplingParams(0.0, max_new_tokens=12, ignore_eos=True)] * len(moi)
-    cases, types = Cases([[5, 9, 7, 30, 11]] * len(moi), sampling, moi), types_here(ENGINES["sglang"], model)
-    outputs = [_answer(url, prompt, config) for prompt, config in zip(cases.prompts, moi, strict=True)]
+    cases, types = Cases([[5, 9, 7, 30, 11]] * len(moi), sampling, moi), types_here(ENGINES[engine], model)
+    outputs = [_answer(Target(url, DIALECTS[engine], str(model)), cases, row) for row in range(len(moi))]
     parity = judge(Reference(model, weights=types.weights), cases, outputs, TOLERANCES[types.arithmetic])
     assert parity.agrees, f"not as the torch engine decodes: {parity}"
 
 
-def _answer(url: str, prompt: Any, config: MoIConfig) -> Output:
-    """Twelve greedy tokens, with their entropies and interventions."""
-    moi = {"policy": config.policy, **dict(config.parameters), "per_token": True}
-    params = {"temperature": 0, "max_new_tokens": 12, "ignore_eos": True, "custom_params": {"moi": moi}}
-    found = post(f"{url}/generate", {"input_ids": prompt, "sampling_params": params})
-    told = found["meta_info"]["moi"]
-    return Output(found["output_ids"], None, told["entropy"], told["intervention"])
+def _answer(target: Target, cases: Cases, row: int) -> Output:
+    """What the server answers to a row, with entropies and interventions."""
+    sampling = cases.sampling[row]
+    settings = {**settings_of(cases.moi[row], sampling.seed), "per_token": True}
+    path, body = target.dialect.request(Question(cases.prompts[row], False, sampling, settings), target.model)
+    told = target.dialect.tokens(post(f"{target.url}/{path}", body))
+    return Output(told.ids, None, told.entropy, told.intervention)
 
 
 def _row(case: ServeCase, plain: list[dict[str, float]], moi: list[dict[str, float]]) -> Row:
@@ -203,21 +183,27 @@ def _describe(case: ServeCase) -> dict[str, Any]:
     return {"name": case.name, **asdict(case)}
 
 
-def _model(name: str, scratch: Path) -> tuple[Path, list[str]]:
+def _servers() -> list[str]:
+    """Engines with a server that can be spoken to."""
+    return [name for name in ENGINES.serving() if name in DIALECTS]
+
+
+def _model(engine: str, name: str, scratch: Path) -> tuple[Path, list[str]]:
     """The folder, and the server's flags if its weights are made in place."""
     if name not in SHAPES:
         check_fits(Path(name))
         return Path(name), []
     if SHAPES[name].billions > LARGEST_ON_DISK:
         return make_dummy(name, scratch), ["--load-format", "dummy"]
-    return make_model(name, scratch), []
+    fields = {} if torch.cuda.is_available() else LAUNCHES.get(engine, Launch()).fields
+    return make_model(name, scratch, **fields), []
 
 
 def _cases(args: argparse.Namespace) -> list[ServeCase]:
-    for name in ("requests", "prompt_words", "new_tokens", "rounds"):
+    for name, least in (("requests", 1), ("prompt_words", 1), ("new_tokens", 2), ("rounds", 1)):
         value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')}={value} is not allowed; it must be >= 1")
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')}={value} is not allowed; it must be >= {least}")
     if min(args.concurrency) < 1:
         raise ValueError(f"--concurrency={min(args.concurrency)} is not allowed; it must be >= 1")
     for share in args.share:

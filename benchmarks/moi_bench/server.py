@@ -13,6 +13,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +22,39 @@ from typing import Any
 import torch
 
 START_S, STOP_S = 900, 30
-_ON_CPU = ("--device", "cpu", "--attention-backend", "torch_native", "--disable-cuda-graph", "--dtype", "float32")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a benchmark starts the server of an engine, and what differs on a machine without a GPU.
+
+    flags      on any machine
+    on_cpu     flags there
+    variables  of the environment there
+    fields     of a model that is made for the benchmark: what the kernels there ask for
+    """
+
+    flags: tuple[str, ...] = ()
+    on_cpu: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+LAUNCHES = {
+    "sglang": Launch(
+        flags=("--skip-server-warmup", "--log-level", "warning"),
+        on_cpu=(
+            *("--device", "cpu", "--attention-backend", "torch_native", "--disable-cuda-graph"),
+            *("--dtype", "float32", "--max-total-tokens", "8192"),
+        ),
+        variables={"SGLANG_USE_CPU_ENGINE": "1"},
+    ),
+    "vllm": Launch(
+        flags=("--uvicorn-log-level", "warning"),
+        on_cpu=("--enforce-eager", "--dtype", "float32", "--kv-cache-memory-bytes", str(1 << 28)),
+        fields={"head_dim": 32},
+    ),
+}
 
 
 def free_port() -> int:
@@ -35,21 +69,22 @@ def free_port() -> int:
 
 
 class Server:
-    """Starts on a free port when entered; RuntimeError with the end of its log if it does not come up."""
+    """Starts an engine's server on a free port when entered, in this Python's environment; RuntimeError with the end of
+    its log if it does not come up. `flags` win over those of `LAUNCHES`.
+    """
 
-    def __init__(self, model: Path, flags: list[str], log: Path) -> None:
-        port = free_port()
+    def __init__(self, engine: str, model: Path, flags: list[str], log: Path) -> None:
+        port, launch, cpu = free_port(), LAUNCHES.get(engine, Launch()), not torch.cuda.is_available()
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
-        here = [] if torch.cuda.is_available() else [*_ON_CPU, "--max-total-tokens", "8192"]
-        start = [sys.executable, "-m", "moi", "serve", "--model", str(model), "--port", str(port), "--"]
-        self._command = [*start, *here, "--skip-server-warmup", "--log-level", "warning", *flags]
+        start = [sys.executable, "-m", "moi", "serve", "--engine", engine, "--model", str(model), "--port", str(port)]
+        self._command = [*start, "--", *launch.flags, *(launch.on_cpu if cpu else ()), *flags]
+        self._env = {**os.environ, **(launch.variables if cpu else {})}
 
     def __enter__(self) -> Server:
-        env = os.environ if torch.cuda.is_available() else {**os.environ, "SGLANG_USE_CPU_ENGINE": "1"}
         with self._log.open("wb") as out:
             self._process = subprocess.Popen(
-                self._command, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
+                self._command, stdout=out, stderr=subprocess.STDOUT, env=self._env, start_new_session=True
             )
         deadline = time.monotonic() + START_S
         while not self._healthy():

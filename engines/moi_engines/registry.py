@@ -161,6 +161,10 @@ class EngineRegistry(Mapping[str, EngineSpec]):
         """Names of those that `load_engine` takes."""
         return [name for name, spec in self.items() if spec.load is not None]
 
+    def serving(self) -> list[str]:
+        """Names of those that have a server."""
+        return [name for name, spec in self.items() if spec.server is not None]
+
     def _load(self, name: str) -> EngineSpec:
         if name in BUILT_IN:
             module, attribute = BUILT_IN[name].split(":")

@@ -23,6 +23,7 @@ class FakeServer:
     plugin    whether settings are obeyed and telemetry is told; callable: asked for each request
     fault     called with the number of the request, 0 first
     seconds   how long an answer takes
+    pace      seconds behind each part of a stream
     port      0: a free one
     """
 
@@ -34,12 +35,13 @@ class FakeServer:
         checks: bool = True,
         fault: Callable[[int], Fault] = lambda number: None,
         seconds: float = 0.0,
+        pace: float = 0.0,
         model: str = "fake",
         drops_on_generate: bool = False,
         port: int = 0,
     ) -> None:
         self.kind, self.plugin, self.checks, self.fault = kind, plugin, checks, fault
-        self.seconds, self.model, self.drops = seconds, model, drops_on_generate
+        self.seconds, self.pace, self.model, self.drops = seconds, pace, model, drops_on_generate
         self.bodies = list[dict[str, Any]]()
         self.running = self.most_running = 0
         self._lock = threading.Lock()
@@ -139,6 +141,15 @@ def _chunks(answer: dict[str, Any]) -> list[dict[str, Any]]:
     return chunks
 
 
+def _chat_chunks(answer: dict[str, Any], body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The role, a token in each, and the usage where it is asked for."""
+    tokens = answer["usage"]["completion_tokens"]
+    deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}, *[{"content": "x"}] * tokens]
+    chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    wanted = (body.get("stream_options") or {}).get("include_usage")
+    return [*chunks, *([{"choices": [], "usage": answer["usage"]}] if wanted else [])]
+
+
 def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -153,20 +164,23 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 return
             if body.get("stream") and fault in (None, "short"):
-                self._send_lines(_chunks(answer), missing=bool(fault))
+                chunks = _chat_chunks(answer, body) if "choices" in answer else _chunks(answer)
+                self._send_lines(chunks, missing=bool(fault))
             else:
                 self._send(fault if isinstance(fault, int) else 200, answer)
 
         def _send_lines(self, chunks: list[dict[str, Any]], missing: bool) -> None:
             """An event stream; `missing`: the connection breaks in the middle of it."""
-            lines = [*map(json.dumps, chunks), "[DONE]"]
-            data = "".join(f"data: {line}\n\n" for line in lines).encode()
+            lines = [f"data: {line}\n\n".encode() for line in [*map(json.dumps, chunks), "[DONE]"]]
+            data = b"".join(lines)
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.close_connection = missing
-            self.wfile.write(data[: len(data) // 2] if missing else data)
+            for line in [data[: len(data) // 2]] if missing else lines:
+                self.wfile.write(line)
+                time.sleep(server.pace)
 
         def _send(self, status: int, answer: dict[str, Any], content: str = "application/json") -> None:
             data = json.dumps(answer).encode()

@@ -25,7 +25,7 @@ def server(real, tmp_path_factory):
         patch.setenv("TORCH_COMPILE_DISABLE", "1")
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("PYTHONWARNINGS", "ignore")
-        with Server(real.folder, FLAGS, tmp_path_factory.mktemp("sglang") / "log") as started:
+        with Server("sglang", real.folder, FLAGS, tmp_path_factory.mktemp("sglang") / "log") as started:
             yield started
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from moi_bench.shapes import SHAPES
 from moi_engines.model_source import model_name
@@ -64,8 +65,8 @@ H100 = (
 SUITES = {"laptop": LAPTOP, "h100": H100}
 
 
-def make_model(name: str, folder: Path) -> Path:
-    """A model folder for a case; random weights go to `folder`."""
+def make_model(name: str, folder: Path, **fields: Any) -> Path:
+    """A model folder for a case; random weights go to `folder`, of a shape with other `fields` if any are given."""
     from moi_engines import embedded_model
     from moi_engines.testing import save_tiny_model
 
@@ -74,7 +75,7 @@ def make_model(name: str, folder: Path) -> Path:
     if name not in SHAPES:
         return Path(name)
     shape = SHAPES[name]
-    return save_tiny_model(folder, shape.architecture, **shape.fields)
+    return save_tiny_model(folder, shape.architecture, **{**shape.fields, **fields})
 
 
 def vocabulary(name: str) -> int:

@@ -78,7 +78,8 @@ def _engines(rows: list[Row]) -> Iterator[Section]:
 
 def _servers(results: Results) -> Iterator[Section]:
     if results.serve:
-        yield Section("Serving: SGLang's bench_serving", tables=[tables.serve_table(results.serve)])
+        notes = [each for each in [_baselines(results.serve)] if each]
+        yield Section("Serving: chats over HTTP", notes, tables=[tables.serve_table(results.serve)])
         yield from _scaling("What MoI adds to a token, all requests counted", scaling.serve_plots(results.serve))
     if results.sglang:
         note = "With it, every request is mixed."

@@ -18,7 +18,7 @@ def cost(results: Results) -> str | None:
     served: dict[str, Row] = {}
     for row in results.serve:
         if row["status"] == "ok":
-            name = f"server, {row['case']['model']}, {row['case']['share']:.0%} MoI requests"
+            name = f"{row['engine']} server, {row['case']['model']}, {row['case']['share']:.0%} MoI requests"
             served[name] = max(served.get(name, row), row, key=lambda each: int(each["case"]["concurrency"]))
     rows += [(name, *change(row)) for name, row in served.items()]
     if not rows:

@@ -86,7 +86,8 @@ def _engine(row: Row) -> Facts:
 def _serve(row: Row) -> Facts:
     case = row["case"]
     lengths = f"{case['prompt_words']} words in, {case['new_tokens']} tokens out"
-    return {"model": (0, case["model"]), "lengths": (0, lengths), "concurrency": (case["concurrency"], "")}
+    served = f"{row['engine']}, {case['model']}"
+    return {"served": (0, served), "lengths": (0, lengths), "concurrency": (case["concurrency"], "")}
 
 
 def _added_ms(row: Row) -> float:

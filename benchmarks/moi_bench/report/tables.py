@@ -96,13 +96,15 @@ def _times(row: Row, side: str) -> str:
 
 def serve_table(rows: list[Row]) -> Table:
     """Of `moi bench serve`."""
-    head = ["case", "MoI requests", "plain tok/s", "tok/s", "change", "p10 to p90", "first token ms", "per token ms"]
+    head = ["case", "engine", "MoI requests", "plain tok/s", "tok/s", "change", "p10 to p90"]
+    head += ["first token ms", "per token ms"]
     return Table(head, [_serve_cells(row) for row in rows if row["status"] == "ok"], _reasons(rows, "engine"))
 
 
 def _serve_cells(row: Row) -> list[str]:
     return [
         row["case"]["name"],
+        row["engine"],
         f"{row['case']['share']:.0%}",
         f"{row['plain']['tokens_per_s']['median']:.1f}",
         f"{row['moi']['tokens_per_s']['median']:.1f}",

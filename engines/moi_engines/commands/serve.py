@@ -26,7 +26,7 @@ _COUNTDOWN = "18 7 7 > 67 :"  # what the embedded model knows
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of `moi serve`."""
     add_model_arguments(parser)
-    servers = [name for name, spec in ENGINES.items() if spec.server is not None]
+    servers = ENGINES.serving()
     parser.add_argument("--engine", choices=servers, default=servers[0], help=f"default: {servers[0]}")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=30000)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from moi import MoIConfig
 from moi.policies import policy_named
@@ -23,12 +23,12 @@ from moi_engines.protocol import SamplingParams
 class Question:
     """One request.
 
-    prompt    what the user says (chat), or the text to go on from
+    prompt    what the user says (chat), or the text to go on from; token ids instead are answered with token ids
     chat      whether the server puts its chat template around the prompt
     settings  policy, parameters and seed of MoI by name, as JSON holds them
     """
 
-    prompt: str
+    prompt: str | Sequence[int]
     chat: bool
     sampling: SamplingParams
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +61,14 @@ class Answer:
     telemetry: Telemetry | None
 
 
+class Tokens(NamedTuple):
+    """What was generated, with the numbers of each token."""
+
+    ids: Sequence[int]
+    entropy: Sequence[float]
+    intervention: Sequence[float]
+
+
 def settings_of(config: MoIConfig, seed: int) -> dict[str, Any]:
     """A request's settings: policy, parameters (infinity as "inf"), and the seed for a policy that draws."""
     values = {name: "inf" if value == math.inf else value for name, value in config.parameters}
@@ -79,6 +87,10 @@ class Dialect(ABC):
     owned_by: ClassVar[str]
 
     @abstractmethod
+    def fields(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What a request's body, or SGLang's sampling_params, says of settings; nothing where there are none."""
+
+    @abstractmethod
     def request(self, question: Question, model: str) -> tuple[str, dict[str, Any]]:
         """Path below the server's root, and the JSON body."""
 
@@ -86,21 +98,30 @@ class Dialect(ABC):
     def answer(self, raw: Mapping[str, Any]) -> Answer:
         """What a response of status 200 says; KeyError, TypeError or ValueError if it is none of this kind."""
 
+    @abstractmethod
+    def tokens(self, raw: Mapping[str, Any]) -> Tokens:
+        """Of the answer to token ids, with the setting per_token; KeyError or TypeError if it tells no numbers."""
+
 
 class SGLang(Dialect):
     """SGLang; of routers in front of it, smg passes both requests on, sglang-router 0.3.2 drops custom_params."""
 
     name = owned_by = "sglang"
 
+    def fields(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Dialect`."""
+        return {"custom_params": {"moi": dict(settings)}} if settings else {}
+
     def request(self, question: Question, model: str) -> tuple[str, dict[str, Any]]:
         """See `Dialect`."""
-        custom = {"custom_params": {"moi": dict(question.settings)}} if question.settings else {}
+        custom = self.fields(question.settings)
         if question.chat:
             return "v1/chat/completions", {**_chat(question, model), **custom, "return_meta_info": True}
         given = question.sampling
         params = {"temperature": given.temperature, "top_p": given.top_p, "max_new_tokens": given.max_new_tokens}
         params |= {"sampling_seed": given.seed, "ignore_eos": given.ignore_eos}
-        return "generate", {"text": question.prompt, "sampling_params": {**params, **custom}}
+        kind = "text" if isinstance(question.prompt, str) else "input_ids"
+        return "generate", {kind: question.prompt, "sampling_params": {**params, **custom}}
 
     def answer(self, raw: Mapping[str, Any]) -> Answer:
         """See `Dialect`."""
@@ -112,25 +133,39 @@ class SGLang(Dialect):
         finish = meta["finish_reason"]["type"]
         return Answer(raw["text"], meta["completion_tokens"], finish, _telemetry(meta.get("moi")))
 
+    def tokens(self, raw: Mapping[str, Any]) -> Tokens:
+        """See `Dialect`."""
+        told = raw["meta_info"]["moi"]
+        return Tokens(raw["output_ids"], told["entropy"], told["intervention"])
+
 
 class VLLM(Dialect):
     """vLLM; keys of vllm_xargs are flat."""
 
     name = owned_by = "vllm"
 
+    def fields(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Dialect`."""
+        return {"vllm_xargs": {f"moi_{key}": value for key, value in settings.items()}} if settings else {}
+
     def request(self, question: Question, model: str) -> tuple[str, dict[str, Any]]:
         """See `Dialect`."""
-        given = {f"moi_{key}": value for key, value in question.settings.items()}
-        custom = {"vllm_xargs": given} if given else {}
+        custom = self.fields(question.settings)
         if question.chat:
             return "v1/chat/completions", {**_chat(question, model), **custom}
-        return "v1/completions", {"prompt": question.prompt, **_shared(question, model), **custom}
+        ids = {} if isinstance(question.prompt, str) else {"return_token_ids": True}
+        return "v1/completions", {"prompt": question.prompt, **_shared(question, model), **custom, **ids}
 
     def answer(self, raw: Mapping[str, Any]) -> Answer:
         """See `Dialect`."""
         choice, told = raw["choices"][0], (raw.get("kv_transfer_params") or {}).get("moi")
         telemetry = _telemetry(told[0] if told else None)
         return Answer(_text(choice), raw["usage"]["completion_tokens"], choice["finish_reason"], telemetry)
+
+    def tokens(self, raw: Mapping[str, Any]) -> Tokens:
+        """See `Dialect`."""
+        (told,) = raw["kv_transfer_params"]["moi"]
+        return Tokens(raw["choices"][0]["token_ids"], told["entropy"], told["intervention"])
 
 
 DIALECTS: dict[str, Dialect] = {each.name: each for each in (SGLang(), VLLM())}

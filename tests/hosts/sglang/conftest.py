@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from moi import MoIConfig
-from moi_bench.server import free_port
+from moi_bench.server import LAUNCHES, free_port
 from moi_engines import SamplingParams
 from moi_engines.parity import Cases, Output, Parity, judge
 from moi_engines.parity_reference import Reference
@@ -27,9 +27,8 @@ from served import Served
 
 STUBS = Path(__file__).parents[2] / "stubs_sglang"
 ON_CPU = (
-    *("--device", "cpu", "--attention-backend", "torch_native", "--disable-cuda-graph", "--dtype", "float32"),
-    *("--random-seed", "0", "--skip-server-warmup", "--log-level", "warning", "--sleep-on-idle"),
-    *("--max-running-requests", "16", "--max-total-tokens", "8192", "--context-length", "512"),
+    *(*LAUNCHES["sglang"].flags, *LAUNCHES["sglang"].on_cpu),
+    *("--random-seed", "0", "--sleep-on-idle", "--max-running-requests", "16", "--context-length", "512"),
 )
 
 TOKENS = 64
@@ -89,7 +88,7 @@ def environment(**changes: str) -> dict[str, str]:
     mine = {"TRITON_INTERPRET", "MOI_ENABLE"}  # the interpreter is for the kernels' tests
     return {key: value for key, value in os.environ.items() if key not in mine} | {
         "PYTHONPATH": str(STUBS),
-        "SGLANG_USE_CPU_ENGINE": "1",
+        **LAUNCHES["sglang"].variables,
         "OMP_NUM_THREADS": "1",
         "TORCH_COMPILE_DISABLE": "1",
         "HF_HUB_OFFLINE": "1",

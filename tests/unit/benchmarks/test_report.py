@@ -133,7 +133,7 @@ def test_the_page_opens_with_costs_and_gains_and_ends_with_machines(page: str) -
     assert titles[-1] == "Machines, versions, commands to repeat"
     opening = page.split("<h2>")[1]
     assert opening.count("<svg") == 2
-    for words in ("torch, embedded: -12.3 [-20.0, -5.0]", "made up, 50% MoI requests: -12.3", "change of tokens/s, %"):
+    for words in ("torch, embedded: -12.3 [-20.0, -5.0]", "sglang server, made up, 50% MoI", "change of tokens/s, %"):
         assert words in opening, words
     assert "countdown, made up, moi beta=1 T=1 top-p=1:" in opening
     assert ">50.0 [-48.0, 100.0]<" in opening

@@ -75,11 +75,13 @@ def test_the_vocabulary_varies_on_one_body_only(drawn: list[Any]) -> None:
     assert "narrow, B=2" in title
 
 
-def test_serving_has_a_line_for_each_share(drawn: list[Any]) -> None:
-    draw(scaling.serve_plots(on("here", testing._serve())))
-    ((series, label, _, _, signed),) = drawn
-    assert series == {"50% MoI requests": [(1, 0.125), (8, 1.0)]}
-    assert (label, signed) == ("concurrent requests", True)
+def test_serving_has_a_plot_for_each_host_and_a_line_for_each_share(drawn: list[Any]) -> None:
+    other = [{**row, "engine": "vllm"} for row in testing._serve()]
+    draw(scaling.serve_plots(on("here", testing._serve() + other)))
+    for (series, label, _, title, signed), host in zip(drawn, ("sglang", "vllm"), strict=True):
+        assert series == {"50% MoI requests": [(1, 0.125), (8, 1.0)]}
+        assert (label, signed) == ("concurrent requests", True)
+        assert title == f"{host}, made up, 8 words in, 16 tokens out, here"
 
 
 def test_machines_are_not_mixed_and_one_point_is_no_plot(drawn: list[Any]) -> None:
