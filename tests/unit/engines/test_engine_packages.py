@@ -14,6 +14,7 @@ import pytest
 from installed_package import install_package
 from moi_engines.registry import BUILT_IN
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 # It decodes with the torch engine, but shouts, forms its own batches and needs a folder of its own.
 SOURCE = """
@@ -71,7 +72,6 @@ def moi(path: Path, *argv: str, status: int = 0) -> str:
     return done.stdout if status != 2 else done.stderr
 
 
-@pytest.mark.slow
 def test_generate_decodes_with_it(package: Path) -> None:
     argv = ["--prompt", "18 7 7 > 67 :", "--max-new-tokens", "45", "--temperature", "0", "--json"]
     found = json.loads(moi(package, "generate", "--engine", "shouting", "--device", "cpu", *argv))
@@ -87,7 +87,6 @@ def test_only_the_options_that_it_has_are_taken(package: Path) -> None:
     assert "--dtype is not an option of the engine shouting; of: torch, sglang" in error
 
 
-@pytest.mark.slow
 def test_serve_starts_its_server(package: Path) -> None:
     assert (
         moi(package, "serve", "--engine", "shouting", "--port", "1", "--", "--loud") == "serving countdown 1 --loud\n"
@@ -102,13 +101,11 @@ def test_doctor_lists_it(package: Path) -> None:
     assert moi(package, "doctor", "--backend", "shouting") == "shouting: usable\n"
 
 
-@pytest.mark.slow
 def test_selftest_judges_it(package: Path) -> None:
     report = json.loads(moi(package, "selftest", "--backend", "shouting", "--json"))
     assert report["backends"]["shouting"]["verdict"] == "agrees"
 
 
-@pytest.mark.slow
 def test_eval_decodes_with_it(package: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     argv = ["eval", "countdown", "--engine", "shouting", "--n", "2", "--policy", "token", "--out", str(out), "--json"]
@@ -118,7 +115,6 @@ def test_eval_decodes_with_it(package: Path, tmp_path: Path) -> None:
     assert moi(package, *argv, "--max-new-tokens", "40"), "the file is complete: it is shown again"
 
 
-@pytest.mark.slow
 def test_bench_engines_measures_it(package: Path) -> None:
     flags = ["--model", "embedded", "--batch", "2", "--context", "6", "--new-tokens", "4", "--repeats", "1", "--json"]
     (row,) = json.loads(moi(package, "bench", "engines", "--engine", "shouting", *flags))

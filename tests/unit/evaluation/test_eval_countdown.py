@@ -104,6 +104,7 @@ def test_ctrl_c_says_what_is_safe_and_the_next_run_goes_on(
     assert lines(out) == lines(whole)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_finished_sample(
     capsys: pytest.CaptureFixture[str], whole: Path, tmp_path: Path
 ) -> None:

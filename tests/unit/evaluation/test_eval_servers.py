@@ -139,6 +139,7 @@ def test_a_server_that_loses_its_plugin_stops_the_run_and_keeps_what_was_mixed(
     assert samples(out) == whole
 
 
+@pytest.mark.slow
 def test_full_servers_and_broken_connections_change_nothing(serve: Any, tmp_path: Path, whole: list[str]) -> None:
     drawn = random.Random()
     faults = [drawn.choice([None, None, 429, 500, 503, "cut", "abort"]) for _ in range(1000)]
@@ -189,6 +190,7 @@ def test_when_all_die_what_was_finished_is_kept_and_others_go_on(
     assert samples(out) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_a_client_that_is_stopped_goes_on_where_it_was(
     serve: Any, tmp_path: Path, whole: list[str], end: signal.Signals
