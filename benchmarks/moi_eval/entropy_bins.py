@@ -16,15 +16,24 @@ def by_entropy(mine: Records, plain: Records, samples: int) -> list[dict[str, An
     """Bins of as many problems each, from low to high entropy; empty if that of some text is unknown, or if there are
     too few problems for two bins.
 
-    A problem's entropy is that of its plain texts, or of the arm's own where a server told none of plain texts: those
-    are shaped by what is measured, and the bins say so ("of": "plain" or "arm").
+    A problem's entropy is the mean over its texts of both arms ("of": "both"). A text that wanders has a high entropy
+    and fails: bins of the plain texts alone would hold the plain arm's misfortunes at one end and show a gain where
+    both arms are the same. Where a server told no entropy of plain texts it is that of the arm's own ("of": "arm"),
+    with just that fault.
     """
-    for name, source in (("plain", plain), ("arm", mine)):
-        known = {item: _mean([each["entropy"] for each in records]) for item, records in source.items()}
-        entropies = {item: value for item, value in known.items() if value is not None}
-        if len(entropies) == len(source):
-            return _bins(entropies, mine, plain, samples, name)
-    return []
+    own, other = _known(mine), _known(plain)
+    if own is None:
+        return []
+    if other is None:
+        return _bins(own, mine, plain, samples, "arm")
+    return _bins({item: (own[item] + other[item]) / 2 for item in own}, mine, plain, samples, "both")
+
+
+def _known(source: Records) -> dict[str, float] | None:
+    """The mean entropy of each problem's texts; None if one is unknown."""
+    means = {item: _mean([each["entropy"] for each in records]) for item, records in source.items()}
+    found = {item: mean for item, mean in means.items() if mean is not None}
+    return found if len(found) == len(means) else None
 
 
 def _mean(values: list[float | None]) -> float | None:

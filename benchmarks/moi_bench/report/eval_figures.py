@@ -25,7 +25,8 @@ def against_entropy(evaluation: Evaluation) -> str | None:
         for each in (arm["paired"] or {}).get("by_entropy", ()):
             middle = (each["entropy_low"] + each["entropy_high"]) / 2
             points = [100 * each[key] for key in ("difference", "low", "high")]
-            series.setdefault(f"{arm['label']} ({each['of']}'s entropy)", []).append((middle, *points))
+            own = " (binned by its own texts alone)" if each["of"] == "arm" else ""
+            series.setdefault(arm["label"] + own, []).append((middle, *points))
     title = (
         "Difference to plain decoding by the mean entropy of a problem's texts; bins of as many problems, 95 % interval"
     )

@@ -146,14 +146,18 @@ def _arm_cells(arm: dict[str, Any]) -> list[str]:
 
 
 def entropy_table(evaluation: Evaluation) -> Table:
-    """The difference to plain decoding by the mean entropy of a problem's plain texts, a column for each bin."""
+    """The difference to plain decoding in bins of the mean entropy of a problem's texts, lowest first."""
     compared = [arm for arm in evaluation.arms if (arm["paired"] or {}).get("by_entropy")]
     if not compared:
         return Table([], [], [])
-    bins = compared[0]["paired"]["by_entropy"]
-    head = ["against plain, points; H", *(f"{each['entropy_low']:.3f} to {each['entropy_high']:.3f}" for each in bins)]
-    rows = [[arm["label"], *map(_difference, arm["paired"]["by_entropy"])] for arm in compared]
-    return Table(head, rows, [f"problems in each: {', '.join(str(each['n']) for each in bins)}"])
+    count = max(len(arm["paired"]["by_entropy"]) for arm in compared)
+    head = ["against plain, points", "lowest entropy", *map(str, range(2, count)), "highest", "edges"]
+    return Table(head, [_bins(arm["label"], arm["paired"]["by_entropy"]) for arm in compared], [])
+
+
+def _bins(label: str, found: list[dict[str, Any]]) -> list[str]:
+    edges = [found[0]["entropy_low"], *(each["entropy_high"] for each in found)]
+    return [label, *map(_difference, found), ", ".join(f"{edge:.3f}" for edge in edges)]
 
 
 def _difference(found: dict[str, Any]) -> str:

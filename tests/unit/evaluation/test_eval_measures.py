@@ -96,19 +96,38 @@ def test_bins_hold_as_many_problems_from_low_to_high_entropy() -> None:
     drawn = random.Random()
     entropies = [drawn.random() for _ in range(100)]
     plain = {str(i): [record(False, entropy=value)] * 2 for i, value in enumerate(entropies)}
-    mine = {str(i): [record(value > 0.5, entropy=0.9), record(False)] for i, value in enumerate(entropies)}
+    mine = {
+        str(i): [record(value > 0.5, entropy=value), record(False, entropy=value)] for i, value in enumerate(entropies)
+    }
     bins = by_entropy(mine, plain, 2)
     assert [each["n"] for each in bins] == [20] * 5
     assert all(a["entropy_high"] <= b["entropy_low"] for a, b in itertools.pairwise(bins))
     for each in bins:
         inside = [value > 0.5 for value in entropies if each["entropy_low"] <= value <= each["entropy_high"]]
         assert each["difference"] == pytest.approx(sum(inside) / 40)
-        assert each["of"] == "plain"
+        assert each["of"] == "both"
     unknown = {item: [{**first, "entropy": None}] for item, (first, _) in plain.items()}
     ones = {item: [{**first, "entropy": entropies[int(item)]}] for item, (first, _) in mine.items()}
     assert {each["of"] for each in by_entropy(ones, unknown, 1)} == {"arm"}
     assert not by_entropy(unknown, unknown, 1)
     assert not by_entropy({i: mine[i] for i in map(str, range(39))}, {i: plain[i] for i in map(str, range(39))}, 2)
+
+
+def test_bins_of_two_arms_that_are_the_same_show_no_gain() -> None:
+    """Though texts of a high entropy fail more often."""
+    drawn = random.Random()
+
+    def text() -> dict[str, Any]:
+        entropy = drawn.random()
+        return record(drawn.random() > entropy, entropy=entropy)
+
+    plain, mine = ({str(i): [text(), text()] for i in range(2000)} for _ in range(2))
+    for each in by_entropy(mine, plain, 2):
+        error = (each["high"] - each["low"]) / (2 * 1.96)
+        assert abs(each["difference"]) < 5 * error
+    unknown = {item: [{**each, "entropy": None} for each in texts] for item, texts in plain.items()}
+    lowest, *_, highest = by_entropy(mine, unknown, 2)
+    assert lowest["low"] > 0 > highest["high"], "binned by one arm's texts they do"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +179,7 @@ def test_figures_have_a_mark_for_each_arm() -> None:
     assert tokens.count('class="key') == 3
     assert entropy.count('class="key') == 1
     assert "majority of 3: t" in tokens
-    assert "m (plain&#x27;s entropy)" in entropy
+    assert "by its own texts" not in entropy
     head, rows = made_up(10)
     assert against_entropy(Evaluation(head, {}, rows)) is None
 
