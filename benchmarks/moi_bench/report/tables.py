@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +144,23 @@ def _arm_cells(arm: dict[str, Any]) -> list[str]:
     means = [f"{arm['mean_tokens']:.1f}", known(arm["cut"], ".1%"), known(arm["repeated"], ".1%")]
     means += [known(arm["mean_entropy"], ".3f"), known(arm["mean_intervention"], ".3f")]
     return [arm["label"], f"{arm['share']:.1%}", f"{arm['low']:.1%} to {arm['high']:.1%}", *paired, *means]
+
+
+def gains_table(evaluations: Sequence[Evaluation]) -> Table:
+    """The difference to plain decoding of each arm, a column for each evaluation of several samples a problem."""
+    several = [each for each in evaluations if each.settings["samples"] > 1]
+    labels = dict.fromkeys(arm["label"] for each in several for arm in each.arms if arm["paired"] is not None)
+    head = ["", *(_column(each.settings) for each in several)]
+    plain = [f"{arm['share']:.1%}" for each in several for arm in each.arms[:1] if arm["share"] is not None]
+    rows = [["plain decoding solves", *plain]] if len(plain) == len(several) else []
+    for label in labels:
+        found = [next((arm["paired"] for arm in each.arms if arm["label"] == label), None) for each in several]
+        rows.append([label, *("" if pair is None else _difference(pair) for pair in found)])
+    return Table(head, rows, []) if labels else Table([], [], [])
+
+
+def _column(settings: dict[str, Any]) -> str:
+    return f"{settings['model']['name']}, {settings['task']['n']} x {settings['samples']}"
 
 
 def entropy_table(evaluation: Evaluation) -> Table:
