@@ -23,7 +23,7 @@ import torch  # noqa: E402
 def torch_top_k_top_p(module: Any) -> None:
     """vLLM's own version for CPUs, instead of its kernel."""
     original = module.apply_top_k_top_p_pytorch
-    module.apply_top_k_top_p = lambda logits, k, p: logits if k is None and p is None else original(logits, k, p)
+    module.apply_top_k_top_p = lambda logits, k, p, **_: logits if k is None and p is None else original(logits, k, p)
 
 
 def torch_grammar_mask(module: Any) -> None:

@@ -22,7 +22,7 @@ from moi_engines.parity import Cases, Output, Parity, judge
 from moi_engines.parity_reference import Reference
 from served import Served
 
-PYTHON = Path(sys.prefix) / "vllm" / "bin" / "python"
+PYTHON = Path(os.environ.get("MOI_TEST_VLLM") or Path(sys.prefix) / "vllm" / "bin" / "python")  # the former: any vLLM
 STUBS = Path(__file__).parents[2] / "stubs_vllm"
 ON_CPU = (
     *("--dtype", "float32", "--enforce-eager", "--block-size", "32", "--seed", "0"),
