@@ -23,7 +23,7 @@ NOISE = "float32 uniform in [0,1); token = inverse CDF over candidates ordered b
 UNIFORMS = "float32 [batch, 8 + top_k] in [0,1), of moi.uniforms(seed, position); zeros where no policy draws"
 CACHE_LAYOUT = "[batch, heads, positions, width]"
 
-_Count = Annotated[int, Field(ge=1)]
+_Count = Annotated[int, Field(ge=1, lt=1 << 31)]
 
 
 def _one_of(names: Iterable[str | None]) -> Any:

@@ -22,7 +22,11 @@ VALUES: tuple[Any, ...] = (
 )
 BYTES = (b"\x00", b"\xff", b"\r", b"\n", b"\x0b", b"\x85", b'"', b"{", b"}", b"\\", b"\\ud800", b"NaN", b"[" * 3000)
 
-RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").rglob("*.json*"))
+RESULTS = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "benchmarks" / "results").rglob("*.json*"))
+    if path.suffix != ".gz"
+]
 PROBLEMS: dict[str, list[dict[str, Any]]] = {
     "aime": [{"id": 1, "problem": "1 + 1?", "answer": "2"}, {"id": None, "question": "6 * 7?", "answer": 42}],
     "gpqa": [

@@ -184,7 +184,7 @@ def test_models_that_do_not_fit_are_not_begun(tmp_path: Path, monkeypatch: pytes
     assert "model countdown needs 0.0 GiB for its weights as float32" in row["reason"]
     (row,) = worker.measure("sglang", [EngineCase("qwq-32b", 1, 8, 4)], 1, tmp_path)
     assert "model qwq-32b needs 61.1 GiB for its weights as bfloat16" in row["reason"]
-    (row,) = serve._serve([serve.ServeCase(str(embedded_model()), 1.0, 1, 1, 1, 1)], 1, [], tmp_path)
+    (row,) = serve._serve("sglang", [serve.ServeCase(str(embedded_model()), 1.0, 1, 1, 1, 1)], 1, [], tmp_path)
     assert "model countdown needs 0.0 GiB" in row["reason"]
 
 
