@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from moi_serving.contract import problems
 from moi_vllm.host import VLLM, model, requests, server, worker
 
-TESTED = ("0.32.0",)
+TESTED = ("0.32.0", "0.33.0")
 _DECLARING = (server, requests, worker, model)  # imported, they have declared all
 
 
