@@ -119,12 +119,19 @@ class ServeRow(Environment):
     ratio: Spread
 
 
+class Rates(ReadModel):
+    """Output tokens per second without and with the plugin."""
+
+    plain: Positive
+    moi: Positive
+
+
 class SGLangRow(Environment):
     """`python -m moi_bench.sglang_decode`: throughput with the plugin over that without."""
 
     shape: str
     batch: Count
-    tokens_per_second: dict[str, Positive]
+    tokens_per_second: Rates
     ratio: Positive
     ratio_p10: Positive
     ratio_p90: Positive
@@ -145,9 +152,15 @@ class HostRow(Environment):
 
 
 class ONNXRow(Environment):
-    """`python -m moi_bench.onnx_decode`; its table reads what there is."""
+    """`python -m moi_bench.onnx_decode`: a decoding, or an export; its table reads what there is."""
 
     measure: str
+    ms_per_token_median: Number | None = None
+    ms_per_token_fastest_tenth: Number | None = None
+    speed_of_torch_median: Number | None = None
+    over_plain_median: Number | None = None
+    seconds: Number | None = None
+    peak_bytes: Number | None = None
 
 
 class NamedCase(ReadModel):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,19 @@ def test_prompts(call: Any, dice: random.Random, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
 def test_results_that_are_reported(path: Path, call: Any, dice: random.Random, tmp_path: Path) -> None:
-    good, file = _beginning(path), tmp_path / path.name
+    good, file = _written(path, _rows(path)), tmp_path / path.name
     for turn in range(40):
         file.write_bytes(damaged_json(good, dice))
         call(["report", str(file), "--out", f"{turn}.html"])
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
+def test_results_with_any_field_replaced(path: Path, call: Any, tmp_path: Path) -> None:
+    rows, file = _rows(path), tmp_path / path.name
+    for at, row in enumerate(rows):
+        for replaced in _replaced(row):
+            file.write_bytes(_written(path, [*rows[:at], replaced, *rows[at + 1 :]]))
+            call(["report", str(file), "--out", "page.html"])
 
 
 def test_results_that_are_resumed(
@@ -109,11 +118,28 @@ def test_exported_folders(
         shutil.rmtree(folder)
 
 
-def _beginning(path: Path) -> bytes:
-    """A results file, shortened: a list of rows, or lines of a journal."""
-    if path.suffix == ".jsonl":
-        return b"".join(path.read_bytes().splitlines(keepends=True)[:4])
-    return json.dumps(json.loads(path.read_bytes())[:3]).encode()
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The first row of each shape in a results file: a list of rows, or lines of a journal."""
+    data = path.read_bytes()
+    rows = map(json.loads, data.splitlines()) if path.suffix == ".jsonl" else json.loads(data)
+    first = dict[tuple[str, ...], dict[str, Any]]()
+    for row in rows:
+        first.setdefault((*row,), row)
+    return list(first.values())
+
+
+def _written(path: Path, rows: list[dict[str, Any]]) -> bytes:
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    return (lines if path.suffix == ".jsonl" else json.dumps(rows)).encode()
+
+
+def _replaced(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Copies of a row, each with another value in one place, however deep."""
+    for key, old in row.items():
+        for value in (-(10**400), "x", None, {"a": 1}):
+            yield row | {key: value}
+        if isinstance(old, dict):
+            yield from (row | {key: inner} for inner in _replaced(old))
 
 
 def _damaged_folder(source: Path, target: Path, dice: random.Random) -> Path:

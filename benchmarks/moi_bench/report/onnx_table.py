@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from moi_bench.report.tables import Table
 from moi_bench.rows import Row
 
@@ -32,5 +30,5 @@ def _export(row: Row) -> str:
     return f"export of {row.get('graph', '?')}: {seconds} s, at most {peak} bytes of memory"
 
 
-def _number(value: Any, form: str) -> str:
-    return format(value, form) if isinstance(value, (int, float)) else ""
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

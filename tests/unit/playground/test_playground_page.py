@@ -244,10 +244,10 @@ def test_what_cannot_be_is_a_message_and_the_page_lives_on(visit: Any) -> None:
     assert page.inner_text("#plain .moi-totals").endswith("ended: eos")
 
 
-def test_it_works_out_of_the_box(browser: Any, tmp_path: Path) -> None:
+def test_it_works_out_of_the_box(chromium: Any, tmp_path: Path) -> None:
     """No flag but the port; and Ctrl-C ends it while a page is open."""
     with served(tmp_path) as running:
-        page = browser.new_page()
+        page = chromium.new_page()
         page.goto(running.url)
         page.wait_for_selector("#generate")
         page.click("#generate")
