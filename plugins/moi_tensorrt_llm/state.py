@@ -15,9 +15,9 @@ from torch import Tensor
 
 from moi import MoIConfig
 from moi.rows import encode, policy_layout
-from moi_serving.slots.deferred import DeferredSlots
 from moi_serving.slots.tables import SlotSettings, Tables
 from moi_tensorrt_llm.compatibility import refuse_step
+from moi_tensorrt_llm.deferred_slots import DeferredSlots
 from moi_tensorrt_llm.requests import PLAIN, Requests, Row
 from moi_tensorrt_llm.server_settings import REPLAY_VARIABLES, ServerSettings
 

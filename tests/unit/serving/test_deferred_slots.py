@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from moi import MoIConfig, RowParams, embed, load_policies, mix, uniforms
 from moi.rows import encode, policy_layout
-from moi_serving.slots.deferred import DeferredSlots
 from moi_serving.slots.tables import SlotSettings, Tables
+from moi_tensorrt_llm.deferred_slots import DeferredSlots
 
 V, D, K = 40, 6, 5
 CONFIGS = [MoIConfig(policy.name, top_k=K) for policy in load_policies()]
