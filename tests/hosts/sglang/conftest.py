@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from documented import server_flags
 from moi import MoIConfig
 from moi_bench.server import LAUNCHES, free_port
 from moi_engines import SamplingParams
@@ -31,6 +33,7 @@ ON_CPU = (
     *("--random-seed", "0", "--sleep-on-idle", "--max-running-requests", "16", "--context-length", "512"),
 )
 
+LAUNCH = "python -m sglang.launch_server --model-path"
 TOKENS = 64
 
 
@@ -103,7 +106,7 @@ class Server(Served):
     def __init__(self, model: Path, flags: Sequence[str], env: dict[str, str], log: Path) -> None:
         self.model = model
         port = free_port()
-        command = [sys.executable, "-m", "sglang.launch_server", "--model-path", str(model), "--port", str(port)]
+        command = [sys.executable, *shlex.split(LAUNCH)[1:], str(model), "--port", str(port)]
         super().__init__([*command, *ON_CPU, *flags], port, env, log)
 
     def generate(self, prompts: Any, params: Any, **fields: Any) -> Any:
@@ -228,8 +231,9 @@ def qwen2(random_model: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def moi_server(make_server: Any, qwen2: Path) -> Iterator[Server]:
-    """MoI and overlap scheduling on, prompts prefilled in chunks, metrics published."""
-    with make_server(qwen2, "--enable-moi", "--chunked-prefill-size", "32", "--enable-metrics") as server:
+    """As docs/sglang.md says: MoI and overlap scheduling on; prompts prefilled in chunks, metrics published."""
+    flags = server_flags("sglang.md", LAUNCH)
+    with make_server(qwen2, *flags, "--chunked-prefill-size", "32", "--enable-metrics") as server:
         yield server
 
 

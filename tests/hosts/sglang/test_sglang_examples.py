@@ -1,4 +1,4 @@
-"""The example with the openai client, against a server that another module has started."""
+"""The example with the openai client, and what docs/sglang.md says to start and call."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from documented import chat
+from server_checks import mixed_tokens
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "openai_client.py"
 
@@ -23,3 +26,10 @@ def test_the_openai_client_gets_telemetry(
     assert "plain: " in out
     assert out.count("'mean_entropy'") == 2
     assert "beta=-1 is not allowed" in out
+
+
+def test_the_call_of_the_page_is_mixed_by_a_server_of_the_page(moi_server: Any) -> None:
+    pytest.importorskip("openai")
+    before = mixed_tokens(moi_server)
+    answer = chat("sglang.md", f"http://127.0.0.1:{moi_server.port}/v1", max_tokens=8)
+    assert mixed_tokens(moi_server) > before, answer

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from documented import chat, server_flags
 from installed_package import install_package
 
 SETTINGS: list[Any] = [
@@ -59,7 +60,6 @@ def server(make_server: Any, vllm_model: Any, vllm_env: Any, switch: Path) -> It
         "PYTHONPATH": os.pathsep.join([vllm_env()["PYTHONPATH"], str(package)]),
         "UNREAD": str(switch),
     }
-    settings = '{"moi": {"beta": 1.0}}'  # of requests that say nothing
     flags = (
         "--tensor-parallel-size",
         "2",
@@ -69,7 +69,7 @@ def server(make_server: Any, vllm_model: Any, vllm_env: Any, switch: Path) -> It
         "--max-model-len",
         "160",
     )
-    with make_server(vllm_model("gemma3"), *flags, "--additional-config", settings, **env) as started:
+    with make_server(vllm_model("gemma3"), *flags, *server_flags("vllm.md", "vllm serve"), **env) as started:
         yield started
 
 
@@ -115,6 +115,13 @@ def test_a_rank_that_reads_no_outputs_must_keep_its_rows(ask: Any, agree: Any, s
 def test_a_request_that_says_nothing_mixes_as_the_server_says(ask: Any, agree: Any, server: Any) -> None:
     texts = ask.prompts("default", 2)
     agree(server.model, texts, [{"beta": 1.0}] * 2, server.all(texts, [None] * 2, max_tokens=16))
+
+
+def test_the_call_of_the_page_is_mixed_by_a_server_of_the_page(server: Any) -> None:
+    pytest.importorskip("openai")
+    answer = chat("vllm.md", f"http://127.0.0.1:{server.port}/v1", max_tokens=8)
+    (report,) = answer.model_extra["kv_transfer_params"]["moi"]
+    assert report["mixed_tokens"] > 0
 
 
 def test_a_prompt_of_embeddings_is_mixed_as_that_of_its_tokens(ask: Any, agree: Any, server: Any) -> None:
