@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
+from kv_rows import DUMMY, LENGTH, KVCache, Layers
 from moi import MoIConfig
 from moi_engines import SamplingParams
 from moi_engines.parity import Cases
@@ -30,34 +31,6 @@ from moi_tensorrt_llm.metadata import tracked
 from moi_tensorrt_llm.model import mixed
 from moi_tensorrt_llm.server_settings import ServerSettings
 from moi_tensorrt_llm.state import State
-
-DUMMY = 2**64 - 1
-LENGTH = 160  # tokens that a KV row holds
-
-
-class KVCache:
-    """KV rows by request id; the last row is the dummies'."""
-
-    enable_block_reuse = False
-
-    def __init__(self, config: Any, rows: int, device: torch.device) -> None:
-        shape = (rows + 1, config.num_key_value_heads, LENGTH, config.head_dim)
-        self.layers = [
-            tuple(torch.zeros(shape, device=device) for _ in range(2)) for _ in range(config.num_hidden_layers)
-        ]
-        self.dummy = rows
-        self._row_of: dict[int, int] = {}
-        self._free = list(range(rows))
-
-    def rows(self, requests: Sequence[int]) -> list[int]:
-        """A request has its row from its first step on."""
-        for request in requests:
-            if request != DUMMY and request not in self._row_of:
-                self._row_of[request] = self._free.pop()
-        return [self._row_of.get(request, self.dummy) for request in requests]
-
-    def release(self, request: int) -> None:
-        self._free.append(self._row_of.pop(request))
 
 
 @dataclass
@@ -129,27 +102,9 @@ class CausalLM(nn.Module):
     def _run(self, metadata: Metadata, x: Tensor, position: Tensor, rows: Tensor) -> Tensor:
         """Logits [b,t,V] of inputs [b,t,D] of these KV rows."""
         mask = torch.arange(LENGTH, device=x.device) <= position[:, None, :, None]
-        cache = _Layers(metadata.kv_cache_manager, rows, position.long())
+        cache = Layers(metadata.kv_cache_manager, rows, position.long())
         out = self.decoder(inputs_embeds=x, position_ids=position.long(), attention_mask=mask, past_key_values=cache)
         return out.logits.float()
-
-
-class _Layers:
-    """As a transformers cache: writes what is new where it belongs, and gives back whole rows."""
-
-    is_compileable = False
-
-    def __init__(self, cache: KVCache, rows: Tensor, position: Tensor) -> None:
-        self._layers, self._rows, self._at = cache.layers, rows, (rows[:, None], position)
-
-    def update(self, key: Tensor, value: Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        for kept, new in zip(self._layers[layer], (key, value), strict=True):
-            kept.transpose(1, 2).index_put_(self._at, new.transpose(1, 2))
-        k, v = self._layers[layer]
-        return k[self._rows], v[self._rows]
-
-    def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
-        return 0
 
 
 @dataclass

@@ -5,59 +5,31 @@ TensorRT-RTX runs in processes of its own. That the engines run is for a GPU tha
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from dataclasses import astuple, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from tensorrt_exports import MAX_LENGTH, export_once
+from tensorrt_exports import MAX_LENGTH, export_once, manifest
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("moi_tensorrt")
 from moi import MoIConfig
 from moi.policies import policy_named
 from moi.rows import encode, policy_layout
-from moi_compile import command
-from moi_compile.compile import CompileOptions, compile_engine
-from moi_compile.network import profile_of
 from moi_compile.rules import policy_specs
 from moi_compile.sidecar import file_hash, read_sidecar, source_hash
-from moi_onnx.manifest import Manifest, read_manifest
+from moi_onnx.manifest import read_manifest
 from moi_tensorrt.plan import INPUTS, OUTPUTS
 from moi_tensorrt.plugin import PLUGIN_ID
 
 pytestmark = pytest.mark.slow
 
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx not installed")
-_MANIFEST = Manifest(
-    "static",
-    "float32",
-    "keep",
-    None,
-    True,
-    20,
-    "support",
-    "raw",
-    {"token": []},
-    16,
-    258,
-    96,
-    96,
-    [1],
-    2,
-    2,
-    8,
-    {},
-    [],
-    {},
-)
 
 
 def _compile(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -182,8 +154,8 @@ def test_an_engine_with_an_earlier_sidecar_is_replaced(export: Path, tmp_path: P
 def test_policies_have_the_codes_and_columns_of_the_graph() -> None:
     """As the engines encode the same settings."""
     layout = {name: list(names) for name, names in policy_layout().items()}
-    manifest = replace(_MANIFEST, policies=layout)
-    for spec in policy_specs(manifest):
+    exported = replace(manifest(), policies=layout)
+    for spec in policy_specs(exported):
         policy = policy_named(spec.name)
         values = {each.name: float(each.default) for each in spec.parameters}
         codes, rows = encode([MoIConfig(spec.name, parameters=values)], layout)
@@ -193,9 +165,9 @@ def test_policies_have_the_codes_and_columns_of_the_graph() -> None:
             for column in range(len(rows[0]))
         ]
         assert (spec.draws, spec.weights_need_token) == (policy.draws, "other" in policy.arguments)
-    assert [spec.name for spec in policy_specs(replace(manifest, mixing=False))] == ["token"]
+    assert [spec.name for spec in policy_specs(replace(exported, mixing=False))] == ["token"]
     with pytest.raises(ValueError, match="policy='moi' of the export has the parameters gamma; here it has beta"):
-        policy_specs(replace(manifest, policies={"token": [], "moi": ["gamma"]}))
+        policy_specs(replace(exported, policies={"token": [], "moi": ["gamma"]}))
 
 
 @needs_rtx
@@ -259,75 +231,3 @@ def test_the_exported_node_is_the_one_the_plugin_replaces(export: Path) -> None:
     assert types[node.input[0]] == onnx.TensorProto.INT32
     assert types[node.input[1]] == onnx.TensorProto.FLOAT
     assert tables[node.input[2]] == onnx.TensorProto.FLOAT
-
-
-def _chips(*names: str) -> CompileOptions:
-    return CompileOptions("tensorrt-rtx", names)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (CompileOptions("tensorrt-lite"), "runtime='tensorrt-lite' is unknown; allowed: tensorrt, tensorrt-rtx"),
-        (_chips(), "compute-capability is missing; tensorrt-rtx knows 7.5"),
-        (_chips("9.0"), "compute-capability='9.0' is not supported by tensorrt-rtx; allowed: 7.5"),
-        (CompileOptions("tensorrt", ("8.6",)), "tensorrt compiles for the GPU it runs on"),
-    ],
-)
-def test_bad_options_are_named_before_anything_is_loaded(tmp_path: Path, options: CompileOptions, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        compile_engine(tmp_path, tmp_path / "x", options)
-
-
-def test_a_folder_that_is_no_export_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        compile_engine(tmp_path / "absent", tmp_path / "x", _chips("8.6"))
-    with pytest.raises(FileNotFoundError, match=r"has no model\.onnx: it is not an export; make one with: moi export"):
-        compile_engine(tmp_path, tmp_path / "x", _chips("8.6"))
-    (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match=r"has no moi_config\.json"):
-        compile_engine(tmp_path, tmp_path / "x", _chips("8.6"))
-
-
-def test_a_growing_cache_is_refused() -> None:
-    graph = SimpleNamespace(num_inputs=1, num_outputs=0, get_input=lambda i: SimpleNamespace(name="x", shape=(-1,)))
-    with pytest.raises(ValueError, match="the graph has no static cache; export with --variant static"):
-        profile_of(graph, 1, None)
-
-
-def test_missing_libraries_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "model.onnx").write_bytes(b"")
-    _MANIFEST.write(tmp_path)
-    monkeypatch.setattr("moi_compile.runtimes.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"tensorrt is not installed; pip install 'mixture-of-inputs\[tensorrt\]'"):
-        compile_engine(tmp_path, tmp_path / "x", CompileOptions())
-    with pytest.raises(ImportError, match=r"pip install 'mixture-of-inputs\[tensorrt-rtx\]'"):
-        compile_engine(tmp_path, tmp_path / "x", _chips("8.6"))
-
-
-def test_the_parser_knows_its_defaults() -> None:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    args = parser.parse_args(["folder"])
-    assert (args.runtime, args.max_batch, args.max_prompt, args.out) == ("tensorrt", 8, None, None)
-    assert os.fspath(args.folder) == "folder"
-
-
-@needs_rtx
-def test_the_bindings_have_every_name_that_is_called() -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import names, tensorrt_rtx; print(names.missing(tensorrt_rtx))"
-    fixture = Path(__file__).parent / "fixture"
-    result = subprocess.run([sys.executable, "-c", code, str(fixture)], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
-
-
-def test_the_documentation_claims_what_is_true_and_no_more() -> None:
-    text = " ".join((Path(__file__).parents[2] / "docs" / "tensorrt.md").read_text(encoding="utf-8").split())
-    for claim in (
-        "TensorRT plugin layer (QDP)",
-        "TensorRT-LLM PyTorch-backend integration",
-        "Engine compilation is tested in CI with TensorRT-RTX",
-        "full TensorRT and TensorRT-LLM execution is confirmed on your machine by the bundled self-test",
-    ):
-        assert claim in text
-    assert "runs in TensorRT-LLM engines" not in text
