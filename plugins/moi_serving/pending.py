@@ -24,7 +24,7 @@ def exclusive_policies(device: torch.device) -> Tensor:
 
 
 class PendingMixture(NamedTuple):
-    """Mixture of B rows, complete but for their tokens; policy int32 [B], code 0 is fed plainly; drawn: by uniforms."""
+    """Mixture of B rows, complete but for their tokens; policy int32 [B], code 0 is plain; drawn: with uniforms."""
 
     policy: Tensor
     mixture: Mixture
@@ -45,8 +45,11 @@ class PendingMixture(NamedTuple):
         """With the tokens [B] that were sampled since. Takes the mixture over: it is completed once."""
         ids, weights, _ = self.mixture
         ids[:, 0] = token
-        if self.drawn:  # exclusive policies draw
+        if self.drawn:  # rows of exclusive policies have uniforms, whether they read them or not
             exclusive = exclusive_policies(ids.device)[self.policy.long()][:, None]
             weights[:, 1:].masked_fill_(exclusive & (ids[:, 1:] == ids[:, :1]), 0.0)
-            weights.div_(torch.where(exclusive, weights.sum(-1, keepdim=True), 1.0))
+            total = weights.sum(-1, keepdim=True)
+            empty = exclusive & (total <= 0)  # nothing else had a share: plain
+            weights.div_(torch.where(exclusive & ~empty, total, 1.0)).masked_fill_(empty, 0.0)
+            weights[:, :1].masked_fill_(empty, 1.0)
         return self.mixture

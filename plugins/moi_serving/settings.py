@@ -60,6 +60,13 @@ class RequestSettings:
         """Whether its policy draws random numbers."""
         return policy_named(self.moi.policy).draws
 
+    @property
+    def completed(self) -> bool:
+        """Whether its weights are completed with the token, for which mixtures are computed with their position: its
+        policy draws, or is exclusive."""
+        policy = policy_named(self.moi.policy)
+        return policy.draws or policy.exclusive
+
 
 def request_settings(custom_params: Any, server: ServerSettings) -> RequestSettings:
     """A request's settings over the server's; ValueError that names the key, its value and what is allowed.
@@ -79,6 +86,25 @@ def request_settings(custom_params: Any, server: ServerSettings) -> RequestSetti
     return RequestSettings(
         moi, check_until(given.get("until", server.mix_until)), per_token, check_seed(given.get("seed"))
     )
+
+
+def check_vocabulary(settings: RequestSettings, vocab_size: int) -> None:
+    """ValueError for a request that mixes up to a token that the model does not have."""
+    until = settings.mix_until
+    if settings.mixes and isinstance(until, int) and until >= vocab_size:
+        raise ValueError(f"until={until} is not allowed; the model's vocabulary has {vocab_size} ids")
+
+
+def too_large(settings: ServerSettings, vocab_size: int) -> dict[str, int]:
+    """Settings of a server, by name, for which the model's vocabulary is too small."""
+    until = settings.mix_until
+    found = {"top_k": settings.moi.top_k} if settings.moi.top_k > vocab_size else {}
+    return found | ({"until": until} if isinstance(until, int) and until >= vocab_size else {})
+
+
+def wants_each_token(custom_params: Any) -> bool:
+    """Whether a request, whose settings were checked, wants the numbers of every token."""
+    return bool((_given(custom_params) or {}).get("per_token", False))
 
 
 def _given(custom_params: Any) -> Mapping[str, Any] | None:

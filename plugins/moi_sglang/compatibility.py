@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from moi_serving.architectures import reads_ids_inside
 from moi_serving.compatibility import GONE, conflicts
-from moi_serving.settings import ServerSettings
+from moi_serving.settings import ServerSettings, too_large
 from moi_sglang.compatibility_table import CONFLICTS, VARIABLES
 from moi_sglang.contract import TESTED
 from moi_sglang.host.server import ServedModel, variable
@@ -58,8 +58,9 @@ def unsuitable(model: ServedModel, settings: ServerSettings) -> Iterator[str]:
         yield "--model-path does not go with --enable-moi: the model does not generate"
     if reason := reads_ids_inside(model.name, model.configs):
         yield f"--model-path: {reason}"
-    if settings.moi.top_k > model.vocab_size:
-        yield f"--moi-top-k {settings.moi.top_k} is not allowed; the model's vocabulary has {model.vocab_size} ids"
+    for name, value in too_large(settings, model.vocab_size).items():
+        flag = f"--moi-{name.replace('_', '-')}"
+        yield f"{flag} {value} is not allowed; the model's vocabulary has {model.vocab_size} ids"
 
 
 def refuse_embedding_lora(modules: set[str]) -> None:

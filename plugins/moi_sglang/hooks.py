@@ -25,7 +25,9 @@ from moi_sglang.prefix_cache import PrefixCache
 from moi_sglang.requests import RequestInitialisation, RequestValidation
 from moi_sglang.runtime import Runtime
 from moi_sglang.sampling import Sampling
-from moi_sglang.telemetry import MetaInfo
+from moi_sglang.telemetry import response_grows
+
+VALIDATION = RequestValidation()
 
 
 class Hook(NamedTuple):
@@ -46,11 +48,11 @@ def load_hooks() -> list[Hook]:
     ]
 
 
-def frontend_hooks(settings: ServerSettings, metrics: Metrics) -> list[Hook]:
-    """Of the process that takes requests."""
+def frontend_hooks() -> list[Hook]:
+    """Of the process that takes requests, whatever engines it has."""
     return [
-        Hook(requests.REQUEST_ENTERS, "after", RequestValidation(settings, metrics).verify),
-        Hook(requests.RESPONSE_GROWS, "around", MetaInfo(settings).update),
+        Hook(requests.REQUEST_ENTERS, "after", VALIDATION.verify),
+        Hook(requests.RESPONSE_GROWS, "around", response_grows),
     ]
 
 
@@ -113,10 +115,10 @@ def _arguments_checked(result: Any, server_args: Any, *args: Any, **kwargs: Any)
     settings = flags.settings_of(server_args)
     if settings is not None:
         _refuse_conflicts(server_args, settings)
-        metrics = Metrics()
+        VALIDATION.serve(settings)
         if (labels := server.frontend_labels(server_args)) is not None:
-            metrics.enable(labels)
-        apply(frontend_hooks(settings, metrics))
+            VALIDATION.metrics.enable(labels)
+        apply(frontend_hooks())
 
 
 def _scheduler_starts(scheduler: Any, server_args: Any, *args: Any, **kwargs: Any) -> None:

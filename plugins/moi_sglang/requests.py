@@ -9,26 +9,38 @@ from typing import Any
 from moi_serving.metrics import Metrics
 from moi_serving.mixing_marks import Thinking
 from moi_serving.replay import RequestState, keep_state
-from moi_serving.settings import KEY, RequestSettings, ServerSettings, request_settings
+from moi_serving.settings import KEY, RequestSettings, ServerSettings, check_vocabulary, request_settings
 from moi_serving.telemetry import TokenTelemetry
 from moi_sglang.host import requests as host
 
 
 class RequestValidation:
-    """The hook of the tokenizer process: a ValueError there is an HTTP 400."""
+    """The hook of the process that takes requests: a ValueError there is an HTTP 400.
 
-    def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
-        self._settings = settings
-        self._metrics = metrics
+    SGLang hooks a target once in a process, which may have several engines: a request must suit one of them here, and
+    the one that it is for in that one's scheduler.
+    """
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self._served: list[ServerSettings] = []
+
+    def serve(self, settings: ServerSettings) -> None:
+        """An engine of this process has these settings."""
+        if settings not in self._served:
+            self._served.append(settings)
 
     def verify(self, result: Any, params: Any, vocab_size: int, *args: Any, **kwargs: Any) -> None:
         """AFTER the check of a request's sampling parameters. ValueError for bad settings."""
-        try:
-            settings = request_settings(host.custom_params(params), self._settings)
-            _check_sampling(settings, params, vocab_size)
-        except ValueError:
-            self._metrics.refused()
-            raise
+        refusals = list[ValueError]()
+        for served in self._served:
+            try:
+                _check_sampling(request_settings(host.custom_params(params), served), params, vocab_size)
+            except ValueError as error:
+                refusals.append(error)
+        if refusals and len(refusals) == len(self._served):
+            self.metrics.refused()
+            raise refusals[-1]
 
 
 class RequestInitialisation:
@@ -63,9 +75,7 @@ class RequestInitialisation:
 def _check_sampling(settings: RequestSettings, params: Any, vocab_size: int) -> None:
     if settings.mixes and (host.beam_width(params) or 1) > 1:
         raise ValueError(f"beam_width={host.beam_width(params)} does not go with mixing; {_PLAIN}")
-    until = settings.mix_until
-    if isinstance(until, int) and until >= vocab_size:
-        raise ValueError(f"until={until} is not allowed; the model's vocabulary has {vocab_size} ids")
+    check_vocabulary(settings, vocab_size)
 
 
 _PLAIN = f'set custom_params["{KEY}"]["policy"] to "token"'

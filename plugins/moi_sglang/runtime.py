@@ -28,7 +28,7 @@ class Runtime:
     batch     the ForwardBatch in its forward pass, and what is known of it
     active    ids of running requests that mix or report; without any, the hooks do nothing
     may_stop  those of them that stop mixing at some token
-    may_draw  those of them whose policy draws random numbers
+    may_complete  those of them whose weights are completed with the token (`RequestSettings.completed`)
     """
 
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
@@ -40,7 +40,7 @@ class Runtime:
         self.metadata = UNKNOWN
         self.active: set[str] = set()
         self.may_stop: set[str] = set()
-        self.may_draw: set[str] = set()
+        self.may_complete: set[str] = set()
         self._slots: Slots | None = None
 
     def activate(self, request: str, state: RequestState) -> None:
@@ -48,14 +48,14 @@ class Runtime:
         self.active.add(request)
         if state.marks.may_stop:
             self.may_stop.add(request)
-        if state.settings.draws:
-            self.may_draw.add(request)
+        if state.settings.completed:
+            self.may_complete.add(request)
 
     def forget(self, request: str) -> None:
         """A request that ended, or was retracted."""
         self.active.discard(request)
         self.may_stop.discard(request)
-        self.may_draw.discard(request)
+        self.may_complete.discard(request)
 
     def owns(self, runner: Any) -> bool:
         """Whether this runner's batches mix."""

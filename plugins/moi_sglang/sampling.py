@@ -22,7 +22,7 @@ class Sampling:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._slots: Tensor | None = None  # of the batch being sampled, until its logits were read
-        self._position: Tensor | None = None  # where its tokens will be fed, if some row may draw
+        self._position: Tensor | None = None  # where its tokens will be fed, if some row is completed with it
         self._pending: Any = None
 
     def sample(self, original: Any, runner: Any, logits_output: Any, forward_batch: Any, *args: Any, **kw: Any) -> Any:
@@ -35,7 +35,7 @@ class Sampling:
         position = host.next_positions(forward_batch)
         position = position if len(position) == rows else position[:rows]
         self._slots, self._pending = slots, None
-        self._position = position if self._runtime.may_draw else None
+        self._position = position if self._runtime.may_complete else None
         try:
             token = original(runner, logits_output, forward_batch, *args, **kw)
         finally:

@@ -14,7 +14,7 @@ from torch import Tensor
 from moi_serving.metrics import Metrics
 from moi_serving.replay import state_of
 from moi_serving.row_layout import NOT_DUE, POSITION, TOKEN, token_of
-from moi_serving.settings import KEY, ServerSettings, request_settings
+from moi_serving.settings import KEY, wants_each_token
 from moi_serving.telemetry import Summary
 from moi_sglang.host.batches import committed, requests
 from moi_sglang.host.requests import asked_params
@@ -53,31 +53,17 @@ class HostTelemetry(NamedTuple):
         self.metrics.generated(rows, kept)
 
 
-class MetaInfo:
-    """The hook of the tokenizer process."""
-
-    def __init__(self, settings: ServerSettings) -> None:
-        self._settings = settings
-
-    def update(
-        self,
-        original: Any,
-        manager: Any,
-        meta_info: Any,
-        state: Any,
-        customized_info: Any,
-        index: int,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        """AROUND the update of a response's meta_info: records become one summary; plain requests get none."""
-        others = {key: values for key, values in customized_info.items() if key != KEY}
-        original(manager, meta_info, state, others, index, *args, **kwargs)
-        records = [record for record in customized_info.get(KEY, {index: ()})[index] if record is not None]
-        summary = getattr(state, "moi_summary", None)
-        if records:
-            if summary is None:
-                summary = state.moi_summary = Summary(request_settings(asked_params(state), self._settings).per_token)
-            summary.add(records)
-        if summary is not None:
-            meta_info[KEY] = summary.to_dict()
+def response_grows(
+    original: Any, manager: Any, meta_info: Any, state: Any, customized_info: Any, index: int, *args: Any, **kwargs: Any
+) -> None:
+    """AROUND the update of a response's meta_info: records become one summary; plain requests get none."""
+    others = {key: values for key, values in customized_info.items() if key != KEY}
+    original(manager, meta_info, state, others, index, *args, **kwargs)
+    records = [record for record in customized_info.get(KEY, {index: ()})[index] if record is not None]
+    summary = getattr(state, "moi_summary", None)
+    if records:
+        if summary is None:
+            summary = state.moi_summary = Summary(wants_each_token(asked_params(state)))
+        summary.add(records)
+    if summary is not None:
+        meta_info[KEY] = summary.to_dict()

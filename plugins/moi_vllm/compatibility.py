@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from moi_serving.architectures import reads_ids_inside
 from moi_serving.compatibility import GONE, conflicts
-from moi_serving.settings import ServerSettings
+from moi_serving.settings import ServerSettings, too_large
 from moi_vllm.compatibility_table import CONFLICTS
 from moi_vllm.contract import TESTED
 from moi_vllm.host import server
@@ -44,8 +44,8 @@ def unsuitable(model: server.ServedModel, settings: ServerSettings) -> Iterator[
     """What is wrong with the model."""
     if reason := reads_ids_inside(model.name, model.configs):
         yield f"--model: {reason}"
-    if settings.moi.top_k > model.vocab_size:
-        yield f"top_k={settings.moi.top_k} is not allowed; the model's vocabulary has {model.vocab_size} ids"
+    for name, value in too_large(settings, model.vocab_size).items():
+        yield f"{name}={value} is not allowed; the model's vocabulary has {model.vocab_size} ids"
 
 
 def refuse(reason: str) -> NoReturn:

@@ -8,14 +8,14 @@ from typing import Any
 
 from moi_serving.metrics import Metrics
 from moi_serving.mixing_marks import Thinking
-from moi_serving.settings import KEY, THINK_END, ServerSettings
+from moi_serving.settings import KEY, THINK_END, ServerSettings, check_vocabulary
 from moi_serving.telemetry import Summary, TokenRecord
 from moi_vllm.host import attach, attached
 from moi_vllm.host import requests as host
 from moi_vllm.host.server import vocab_size
-from moi_vllm.settings import asked, check_sent, sent_marks, wants_each_token
+from moi_vllm.settings import SEED, asked, check_sent, sent_marks, wants_each_token
 
-_TOLD = "moi_told"  # on what the choices of a request share: their summaries, by the index of the choice
+_TOLD = "moi_told"  # on what the choices of a request share: what is told of each, by its index
 METRICS = Metrics()  # of this process, whatever it serves
 
 
@@ -29,10 +29,7 @@ class Validation:
     def check(self, processor: Any, params: Any) -> None:
         """ValueError for settings that are not allowed."""
         check_sent(host.extra_args(params))
-        settings = asked(host.extra_args(params), self.settings)
-        until, vocab = settings.mix_until, vocab_size(processor.vllm_config)
-        if isinstance(until, int) and until >= vocab:
-            raise ValueError(f"until={until} is not allowed; the model's vocabulary has {vocab} ids")
+        check_vocabulary(asked(host.extra_args(params), self.settings), vocab_size(processor.vllm_config))
 
     def complete(self, processor: Any, request: Any, resumable: bool) -> None:
         """Look up the tokens that end thinking. ValueError where there are none, and for what cannot mix."""
@@ -81,6 +78,9 @@ def request_added(original: Callable[..., Any], processor: Any, request: Any, *a
     state, params = host.state_of(processor, request.request_id), request.sampling_params
     if state is not None and params is not None:
         attach(state, Summary(wants_each_token(host.extra_args(params))))
+        _, index = host.choice_of(state)
+        if index and (seed := host.extra_args(params).get(SEED)) is not None:  # as vLLM's own: one of each choice
+            host.set_own_extra(request, SEED, (seed + index) % 2**63)
     return result
 
 
@@ -96,14 +96,14 @@ def outputs_arrive(
 
 
 def _summaries(state: Any, record: TokenRecord) -> list[dict[str, Any] | None]:
-    """One for each choice of the request: None of one that has not begun."""
+    """One for each choice of the request, of which this one has grown: None of one that has not begun."""
     summary: Summary = attached(state)
     before = summary.replayed
     summary.add([record])
     METRICS.reported([record])
     METRICS.replayed(summary.replayed - before)
     owner, index = host.choice_of(state)
-    told: dict[int, Summary] = owner.__dict__.setdefault(_TOLD, {})
-    told[index] = summary
-    growing = not host.repeats(state)
-    return [told[i].to_dict(growing) if i in told else None for i in range(max(told) + 1)]
+    told: list[dict[str, Any] | None] = owner.__dict__.setdefault(_TOLD, [])
+    told.extend([None] * (index + 1 - len(told)))
+    told[index] = summary.to_dict(growing=not host.repeats(state))
+    return [*told]

@@ -35,8 +35,9 @@ class Runtime:
     embedding  the model's, which mixes
     slots      the tables and what is done with them; the slot after vLLM's own, `spare`, is no request's
     states     of the requests that mix or report, by their ids: kept while a request is preempted
-    active     bool [R], the slots of such requests; may_stop, may_draw and replaying are those of them that stop
-               mixing at some token, whose policy draws, and whose generated tokens are being prefilled again
+    active     bool [R], the slots of such requests; may_stop, may_complete and replaying are those of them that
+               stop mixing at some token, whose weights are completed with their token, and whose generated tokens are
+               being prefilled again
     steps      sampled, and perhaps still on their way to the host
     """
 
@@ -49,7 +50,7 @@ class Runtime:
         self.in_slot: list[RequestState | None] = []
         self.replaying: set[int] = set()
         self.may_stop: set[str] = set()
-        self.may_draw: set[str] = set()
+        self.may_complete: set[str] = set()
         self.steps: deque[Step] = deque()
         self._staged: dict[int, tuple[int, ...]] = {}
 
@@ -78,8 +79,8 @@ class Runtime:
                 self.replaying.add(slot)
             if state.marks.may_stop:
                 self.may_stop.add(host.new_id(new))
-            if state.settings.draws:
-                self.may_draw.add(host.new_id(new))
+            if state.settings.completed:
+                self.may_complete.add(host.new_id(new))
         self._staged[slot] = words.words(self.slots.tables.parameters.shape[1])
 
     def apply_staged(self) -> None:
@@ -100,7 +101,7 @@ class Runtime:
         for identity in identities:
             if self.states.pop(identity, None) is not None:
                 self.may_stop.discard(identity)
-                self.may_draw.discard(identity)
+                self.may_complete.discard(identity)
 
     def upload(self, array: Any) -> Tensor:
         """To the device, without waiting for it."""

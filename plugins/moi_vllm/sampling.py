@@ -75,7 +75,7 @@ class Sampling:
             read(logits)
 
     def _compute(self, sampler: Any, batch: Any, slots: Tensor, logits: Tensor) -> None:
-        position = host.next_positions(batch) if self._runtime.may_draw else None
+        position = host.next_positions(batch) if self._runtime.may_complete else None
         temperature = host.temperatures(sampler, batch)
         self._pending = self._runtime.slots.compute(slots, logits.float(), temperature, position)
 

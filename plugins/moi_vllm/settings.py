@@ -12,6 +12,7 @@ from moi_serving.mixing_marks import Marks
 from moi_serving.settings import KEY, RequestSettings, ServerSettings, request_settings
 
 PREFIX = f"{KEY}_"  # of a request's keys: moi_beta
+SEED = f"{PREFIX}seed"
 _MARKS = f"{PREFIX}marks"  # what the front end made of moi_until, for the processes that have no tokenizer
 _ENVIRONMENT = "environment"  # of the server's settings: false in what the started process hands to the others
 _ONLY_SERVER = ("top_k", "entropy", "prior", "preset")

@@ -36,7 +36,7 @@ class Slots:
     def compute(self, slots: Tensor, logits: Tensor, temperature: Tensor, position: Tensor | None = None) -> Any:
         """Pending mixtures of logits float32 [B,V], temperature [B] or [B,1], of the requests in `slots` int64 [B].
 
-        position  [B], where the tokens will be fed: given if some row may draw random numbers
+        position  [B], where the tokens will be fed: given if the weights of some row are completed with its token
         """
         policy, parameters = (each.index_select(0, slots) for each in (self.tables.policy, self.tables.parameters))
         rows = RowParams(policy, parameters, temperature.view(-1))

@@ -29,14 +29,16 @@ def compute(logits, temperature, slots, policy, parameters, uniforms, over_vocab
 
 @compiled
 def exclude(ids, weights):
-    """The candidate that is the token has no share: those of the others [S] are divided by what is left."""
+    """The candidate that is the token has no share: those of the others [S] are divided by what is left, if any."""
     total = weights[0]
     for i in range(1, len(ids)):
         if ids[i] == ids[0]:
             weights[i] = 0
         total += weights[i]
     for i in range(len(ids)):
-        weights[i] /= total
+        weights[i] = weights[i] / total if total > 0 else 0.0
+    if total <= 0:
+        weights[0] = 1
 
 
 @kept

@@ -45,7 +45,10 @@ def kernel(
         exclusive = tl.load(exclusive_ptr + policy) != 0
         candidate = tl.load(ids_ptr + row * S + word - S, mask=(word > S) & (word < 2 * S), other=-1)
         shares = tl.where(exclusive & (candidate == token), 0.0, weights.to(tl.float32, bitcast=True))
-        shares = shares / tl.where(exclusive, tl.sum(shares, 0), 1.0)
+        total = tl.sum(shares, 0)
+        empty = exclusive & (total <= 0)  # nothing else had a share: plain
+        shares = shares / tl.where(exclusive & (total > 0), total, 1.0)
+        shares = tl.where(empty, tl.where(word == S, 1.0, 0.0), shares)
         weights = shares.to(tl.int32, bitcast=True)
     if MAY_STOP:
         policy = tl.where(token == tl.load(stop_tokens_ptr + slot), 0, policy)

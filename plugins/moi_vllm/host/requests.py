@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -62,6 +63,12 @@ def set_extra(request: Any, key: str, value: Any) -> None:
     """Keep a value with the front end's own copy of a request's parameters, with which it travels to all processes."""
     params = request.sampling_params
     params.extra_args = {**extra_args(params), key: value}
+
+
+def set_own_extra(request: Any, key: str, value: Any) -> None:
+    """The same where the choices of a request may share their parameters: this one has its own from now on."""
+    request.sampling_params = copy.copy(request.sampling_params)
+    set_extra(request, key, value)
 
 
 def seed_of(params: Any, identity: str) -> int:

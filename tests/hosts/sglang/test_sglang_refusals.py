@@ -60,6 +60,11 @@ def test_more_candidates_than_the_vocabulary_has_ids() -> None:
     assert told == "--moi-top-k 20 is not allowed; the model's vocabulary has 10 ids"
 
 
+def test_a_last_token_that_the_model_does_not_have() -> None:
+    (told,) = unsuitable(model(), ServerSettings(mix_until=258))
+    assert told == "--moi-until 258 is not allowed; the model's vocabulary has 258 ids"
+
+
 def test_a_model_that_does_not_generate() -> None:
     assert list(unsuitable(model(generates=False), ServerSettings())) == [
         "--model-path does not go with --enable-moi: the model does not generate"

@@ -51,6 +51,18 @@ def test_choices_have_reports_of_their_own(ask: Any, agree: Any, moi_server: Any
     agree(moi_server.model, [prompt] * 3, [{"beta": 1.0}] * 3, alone, temperature=0.9)
 
 
+def test_each_choice_has_random_numbers_of_its_own(moi_server: Any) -> None:
+    """As vLLM's own seed grows by one with each."""
+    noisy, fields = {"policy": "gumbel", "tau": 1.0, "per_token": 1}, {"temperature": 1.0, "max_tokens": 6}
+    answer = moi_server.complete([5, 6], {**noisy, "seed": 2**63 - 2}, n=3, seed=5, **fields)
+    reports = answer["kv_transfer_params"]["moi"]
+    assert [each["seed"] for each in reports] == [2**63 - 2, 2**63 - 1, 0]
+    alone = moi_server.complete([5, 6], {**noisy, "seed": 0}, seed=7, **fields)
+    assert alone["choices"][0]["token_ids"] == answer["choices"][2]["token_ids"]
+    (report,) = alone["kv_transfer_params"]["moi"]
+    assert report["intervention"] == pytest.approx(reports[2]["intervention"], abs=1e-4)
+
+
 def test_the_mixture_is_of_the_logits_after_bias_penalties_and_grammar(moi_server: Any) -> None:
     mixing = {"beta": 1.0, "per_token": 1}
     forced = moi_server.complete([5, 6], mixing, max_tokens=8, logit_bias={"9": 100})

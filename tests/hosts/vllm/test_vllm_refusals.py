@@ -25,6 +25,7 @@ SETTINGS: dict[str, tuple[Any, dict[str, str], str]] = {
     "key": ({"betta": 2}, {}, "moi key 'betta' is unknown"),
     "kind": (3, {}, "moi=3 is not allowed; it must be a dict of settings, true or false"),
     "until": ({"until": "never"}, {}, "until='never' is not allowed"),
+    "until of no token": ({"until": 10**6}, {}, "until=1000000 is not allowed; the model's vocabulary has"),
     "top_k": ({"top_k": 65}, {}, "top_k=65 is not allowed; top_k must be an integer in 1..64"),
     "untested": ({"allow_untested": "yes"}, {}, "allow_untested must be true or false"),
     "variable": (True, {"MOI_TOP_K": "many"}, "MOI_TOP_K='many' is not allowed"),

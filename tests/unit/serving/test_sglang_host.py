@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from moi_serving.contract import Symbol
-from moi_serving.metrics import Metrics
 from moi_serving.settings import ServerSettings
 from moi_sglang import hooks
 from moi_sglang.contract import check_targets
@@ -19,7 +18,7 @@ from moi_sglang.host import SGLANG
 PLUGIN = Path(hooks.__file__).parent
 TABLES = {
     "load": hooks.load_hooks(),
-    "frontend": hooks.frontend_hooks(ServerSettings(), Metrics()),
+    "frontend": hooks.frontend_hooks(),
     "scheduler": hooks.scheduler_hooks(ServerSettings()),
 }
 HOOKS = [hook for table in TABLES.values() for hook in table]

@@ -15,6 +15,7 @@ from moi import MoIConfig
 from moi.rows import parameter_count
 from moi_serving.embedding import TableMixer
 from moi_serving.row_layout import NO_TOKEN, NOT_DUE, entropy_of, ids_of, position_of, weights_of
+from moi_serving.settings import RequestSettings
 from moi_serving.slots import slots_of
 from moi_serving.slots.base import Slots
 from moi_serving.slots.cpu import CPUSlots
@@ -114,6 +115,29 @@ def test_policies_that_draw_are_completed_with_the_token(variant: Any, gated: bo
     assert same.any(1).tolist() == [True, True, True, True, False]
     assert weights_of(left)[:, 1:][same].gt(0).tolist()[:2] == [False, False]
     assert weights_of(left)[3, 1:][same[3]].item() > 0, "others keep theirs"
+
+
+@torch.inference_mode()
+def test_a_token_that_had_every_share_is_fed_plainly(variant: Any) -> None:
+    """What an exclusive policy gave to the token's own candidate is gone: nothing is divided by nothing."""
+    step = Step(variant, MoIConfig())
+    tables, at = step.slots.tables, step.at
+    tables.policy[at] = moi.policy_codes(["gumbel"] * ROWS).to(DEVICE)
+    pending = step.slots.compute(at, step.logits, step.temperature, step.position)
+    bits = torch.from_numpy(pending[1]) if isinstance(pending, tuple) and len(pending) == 2 else None
+    weights = pending.mixture.weights if bits is None else weights_of(bits)
+    weights.zero_()[:, 3] = 1
+    step.token = (pending.mixture.ids if bits is None else ids_of(bits))[:, 3].long()
+    left = step.slots.store(at, pending, step.token, step.position, False)
+    assert torch.equal(weights_of(left), torch.eye(weights.shape[1])[:1].expand(ROWS, -1).to(DEVICE))
+
+
+def test_weights_that_depend_on_the_token_are_completed_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, completed in (("moi", False), ("multiplex", True), ("gumbel", True)):
+        assert RequestSettings(MoIConfig(name)).completed is completed
+    exclusive = moi.Policy("others", lambda entropy, other, prior: (entropy, other * prior), normalised=True)
+    monkeypatch.setattr("moi_serving.settings.policy_named", lambda name: exclusive)
+    assert RequestSettings(MoIConfig()).completed, "though it draws nothing"
 
 
 @torch.inference_mode()
