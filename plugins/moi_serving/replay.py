@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,6 +94,14 @@ def again(state: RequestState, start: int, length: int) -> tuple[Any, Rows]:
     due = np.flatnonzero(is_due(rows))
     state.replayed += len(due)
     return due + (first - start), rows[due]
+
+
+def seed_of(given: int | None, identity: str) -> int:
+    """A request's seed that its settings do not name: that of the host's sampling, else one of the request's id, which
+    every rank knows; never negative."""
+    if given is not None:
+        return int(given) & (2**63 - 1)
+    return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=6).digest(), "little")
 
 
 def keep_state(req: Any, state: RequestState | None) -> None:

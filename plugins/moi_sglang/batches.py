@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from moi_serving.replay import again, state_of
 from moi_serving.slots.tables import SlotSettings
@@ -72,17 +70,12 @@ class Batches:
                 at.append(places + base)
                 rows.append(found)
             base += length
-        tables.configure(host.slots(forward_batch).long(), self._upload(np.array(settings, np.int32)))
+        tables.configure(host.slots(forward_batch).long(), tables.upload(np.array(settings, np.int32)))
         count = sum(map(len, at))
         if not count:
             return None
         self._runtime.metrics.replayed(count)
         return Replay(
-            self._upload(np.concatenate(at).astype(np.int64)),
-            self._upload(np.concatenate([each for each in rows if len(each)])),
+            tables.upload(np.concatenate(at).astype(np.int64)),
+            tables.upload(np.concatenate([each for each in rows if len(each)])),
         )
-
-    def _upload(self, array: Any) -> Tensor:
-        device = self._runtime.slots.tables.mixtures.device
-        host = torch.from_numpy(array)
-        return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from moi_serving.metrics import Metrics
 from moi_serving.mixing_marks import Thinking
-from moi_serving.replay import RequestState, keep_state
+from moi_serving.replay import RequestState, keep_state, seed_of
 from moi_serving.settings import KEY, RequestSettings, ServerSettings, check_vocabulary, request_settings
 from moi_serving.telemetry import TokenTelemetry
 from moi_sglang.host import requests as host
@@ -61,7 +61,8 @@ class RequestInitialisation:
             _check_inputs(settings, host.input_beside_tokens(recv_req, scheduler))
             if settings.mixes or settings.per_token:
                 marks = self._thinking.marks(settings, lambda: host.thinking_words(scheduler))
-                keep_state(req, state := RequestState(settings, marks, host.seed_of(req)))
+                seed = seed_of(host.sampling_seed(params), host.request_id(req))
+                keep_state(req, state := RequestState(settings, marks, seed))
                 host.report(req, TokenTelemetry(state))
         except ValueError as error:
             self._metrics.refused()

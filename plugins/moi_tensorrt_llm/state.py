@@ -92,7 +92,7 @@ class State:
         self.mixing = any(slot != PLAIN for slot, _ in rows)
         if self.mixing:
             refuse_step(metadata)
-        sent = self._upload(np.array(rows, np.int64).reshape(-1, 2).T)
+        sent = self.device.slots.tables.upload(np.array(rows, np.int64).reshape(-1, 2).T)
         self.device.rows[:, : len(rows)].copy_(sent, non_blocking=True)
         self.copies += 1
 
@@ -151,9 +151,9 @@ class State:
         codes, values = encode([config], policy_layout())
         parameters = tuple(np.array(values[0], np.float32).view(np.int32).tolist())
         words = SlotSettings(codes[0], seed=seed, parameters=parameters).words(tables.parameters.shape[1])
-        slot = self._upload(np.array([row.slot]))
-        tables.configure(slot, self._upload(np.array([words], np.int32)))
-        device.temperature.index_copy_(0, slot, self._upload(np.array([temperature], np.float32)))
+        slot = tables.upload(np.array([row.slot]))
+        tables.configure(slot, tables.upload(np.array([words], np.int32)))
+        device.temperature.index_copy_(0, slot, tables.upload(np.array([temperature], np.float32)))
         return row
 
     def _mixes_by_default(self, request: int) -> bool:
@@ -161,11 +161,6 @@ class State:
 
     def _is_dummy(self, request: int) -> bool:
         return not self._dummies <= request < 2**63
-
-    def _upload(self, array: Any) -> Tensor:
-        host = torch.from_numpy(np.ascontiguousarray(array))
-        device = self.device.rows.device
-        return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host
 
 
 def tokens_of(rows: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -71,6 +71,6 @@ def replayed(runtime: Runtime, batch: Any, x: Tensor) -> Tensor:
             runtime.replaying.discard(slot)
     if not at:
         return x
-    mixtures = runtime.upload(np.concatenate(rows))
+    mixtures = runtime.slots.tables.upload(np.concatenate(rows))
     mixed = runtime.slots.mixer(ids_of(mixtures), weights_of(mixtures))
-    return x.index_copy(0, runtime.upload(np.concatenate(at).astype(np.int64)), mixed)
+    return x.index_copy(0, runtime.slots.tables.upload(np.concatenate(at).astype(np.int64)), mixed)

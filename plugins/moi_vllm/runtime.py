@@ -11,10 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from moi_serving.replay import RequestState
+from moi_serving.replay import RequestState, seed_of
 from moi_serving.row_layout import token_of
 from moi_serving.settings import ServerSettings
 from moi_serving.slots import slots_of
@@ -88,7 +86,8 @@ class Runtime:
         if self._staged:
             at = np.fromiter(self._staged, np.int64, len(self._staged))
             words = np.array(list(self._staged.values()), np.int32)
-            self.slots.tables.configure(self.upload(at), self.upload(words))
+            tables = self.slots.tables
+            tables.configure(tables.upload(at), tables.upload(words))
             self._staged.clear()
 
     def drain(self, keep: int) -> None:
@@ -102,12 +101,6 @@ class Runtime:
             if self.states.pop(identity, None) is not None:
                 self.may_stop.discard(identity)
                 self.may_complete.discard(identity)
-
-    def upload(self, array: Any) -> Tensor:
-        """To the device, without waiting for it."""
-        device = self.slots.tables.mixtures.device
-        found = torch.from_numpy(array)
-        return (found.pin_memory() if device.type == "cuda" else found).to(device, non_blocking=True)
 
     def _state(self, new: Any, output: list[int]) -> RequestState | None:
         """None of a request that neither mixes nor reports, and of one that cannot go on: the scheduler ends a
@@ -134,7 +127,8 @@ class Runtime:
         settings = asked(extra, self.settings)
         if not settings.mixes and not settings.per_token:
             return None
-        return RequestState(settings, marks_sent(extra, settings), params.seed_of(sampling, identity))
+        seed = seed_of(params.sampling_seed(sampling), identity)
+        return RequestState(settings, marks_sent(extra, settings), seed)
 
     def _resumed(self, identity: str, output: list[int]) -> RequestState:
         """With the rows of the tokens that vLLM kept: some that were sampled may have been dropped since."""

@@ -100,4 +100,4 @@ class Sampling:
             return host.slots(batch)
         slots = host.slots_on_host(batch).astype(np.int64)
         slots[chunks] = self._runtime.spare
-        return self._runtime.upload(slots)
+        return self._runtime.slots.tables.upload(slots)

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,6 +79,11 @@ class Tables:
         seed, parameters = settings[:, len(integers) :].split((2, self.parameters.shape[1]), 1)
         self.seed.index_copy_(0, slots, seed.contiguous().view(torch.int64)[:, 0])
         self.parameters.index_copy_(0, slots, parameters.view(torch.float32))
+
+    def upload(self, array: Any) -> Tensor:
+        """A numpy array on the tables' device, without waiting for it."""
+        device, found = self.mixtures.device, torch.from_numpy(np.ascontiguousarray(array))
+        return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found.to(device)
 
     def forget(self, slots: Tensor) -> None:
         """No mixture is due for these slots. Their rows keep their ids, which are looked up all the same."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,6 @@ from moi_sglang.host import SGLANG, Read
 _REQ, _RECEIVED = "managers.schedule_batch.Req", "managers.io_struct.TokenizedGenerateReqInput"
 _SCHEDULER, _CACHE = "managers.scheduler.Scheduler", "mem_cache.base_prefix_cache.BasePrefixCache"
 
-_INT64 = (1 << 63) - 1
 
 REQUEST_ENTERS = SGLANG.hooked("sampling.sampling_params.SamplingParams.verify(vocab_size)")
 REQUEST_SCHEDULED = SGLANG.hooked(f"{_SCHEDULER}._create_generation_req(recv_req)")
@@ -29,7 +27,7 @@ prompt_ids: Read[Sequence[int]] = SGLANG.field(_REQ, "origin_input_ids")
 output_ids: Read[Sequence[int]] = SGLANG.field(_REQ, "output_ids")
 sampling_of: Read[Any] = SGLANG.field(_REQ, "sampling_params")
 custom_params: Read[Any] = SGLANG.field("sampling.sampling_params.SamplingParams", "custom_params")
-_sampling_seed: Read[int | None] = SGLANG.field("sampling.sampling_params.SamplingParams", "sampling_seed")
+sampling_seed: Read[int | None] = SGLANG.field("sampling.sampling_params.SamplingParams", "sampling_seed")
 beam_width: Read[int | None] = SGLANG.field("sampling.sampling_params.SamplingParams", "beam_width")
 model_config: Read[Any] = SGLANG.field(_SCHEDULER, "model_config")
 vocab_size: Read[int] = SGLANG.field("configs.model_config.ModelConfig", "vocab_size")
@@ -58,14 +56,6 @@ def input_beside_tokens(received: Any, scheduler: Any) -> list[str]:
         "positional_embed_overrides": received.positional_embed_overrides is not None,
     }
     return [name for name, present in brought.items() if present]
-
-
-def seed_of(req: Any) -> int:
-    """That of its sampling, else one of its id, which every rank knows; never negative."""
-    given = _sampling_seed(sampling_of(req))
-    if given is not None:
-        return int(given) & _INT64
-    return int.from_bytes(hashlib.blake2b(request_id(req).encode(), digest_size=6).digest(), "little")
 
 
 def report(req: Any, records: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ from moi_serving.mixing_marks import ThinkingWords
 from moi_vllm.host import VLLM, Read
 from moi_vllm.host.server import reasoning_config
 
-_INT64 = (1 << 63) - 1
 _INPUT, _OUTPUT = "v1.engine.input_processor.InputProcessor", "v1.engine.output_processor"
 _PARAMS, _CORE, _REQUEST = "sampling_params.SamplingParams", "v1.engine", "v1.request.Request"
 _KEYS = "generate_block_hash_extra_keys(request, start_token_idx, end_token_idx, start_mm_idx)"
@@ -54,6 +52,12 @@ def is_sampling(params: Any) -> bool:
     return hasattr(params, "extra_args") and hasattr(params, "temperature")
 
 
+def sampling_seed(params: Any) -> int | None:
+    """Of a request's parameters."""
+    seed: int | None = params.seed
+    return seed
+
+
 def extra_args(params: Any) -> Mapping[str, Any]:
     """vllm_xargs of a request."""
     return getattr(params, "extra_args", None) or {}
@@ -69,13 +73,6 @@ def set_own_extra(request: Any, key: str, value: Any) -> None:
     """The same where the choices of a request may share their parameters: this one has its own from now on."""
     request.sampling_params = copy.copy(request.sampling_params)
     set_extra(request, key, value)
-
-
-def seed_of(params: Any, identity: str) -> int:
-    """That of its sampling, else one of the request's id, which every rank knows; never negative."""
-    if params.seed is not None:
-        return int(params.seed) & _INT64
-    return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=6).digest(), "little")
 
 
 def bad_request(reason: str) -> Exception:
