@@ -6,7 +6,7 @@ import atexit
 import copy
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,23 +88,19 @@ class VLLMEngine(RowEngine):
 
     def decode_batch(self, rows: list[SequenceState]) -> Iterator[TokenEvent]:
         """See `RowEngine`: what vLLM gives after each of its steps."""
-        engine = self._server.start()
-        waiting: dict[str, SequenceState] = {}
-        for row in rows:
-            identity = f"moi-{uuid.uuid4().hex}"
-            waiting[identity] = row
-            engine.add_request(identity, {"prompt_token_ids": row.prompt}, _sampling(row, self._settings(row)))
-        seen = dict.fromkeys(waiting, 0)
+        waiting = dict[str, SequenceState]()
         try:
+            for row in rows:
+                waiting[self._server.add(row.prompt, _sampling(row, self._settings(row)))] = row
+            seen = dict.fromkeys(waiting, 0)
             while waiting:
-                for output in engine.step():
-                    identity = output.request_id
-                    yield from _events(waiting[identity], output, seen[identity], self.mixing)
-                    seen[identity] = len(output.outputs[0].token_ids)
+                for identity, output, count in self._server.take(waiting):
+                    yield from _events(waiting[identity], output, seen[identity], count, self.mixing)
+                    seen[identity] = count
                     if output.finished:
                         del waiting[identity]
         finally:
-            engine.abort_request(list(waiting))
+            self._server.abort(waiting)
 
     def _settings(self, row: SequenceState) -> dict[str, Any]:
         told: dict[str, Any] = {"policy": row.moi.policy, **dict(row.moi.parameters)}
@@ -116,12 +112,16 @@ class VLLMEngine(RowEngine):
 
 
 class _Server:
-    """vLLM for this process, started with the first call; engines that mix and do not mix share it."""
+    """vLLM for this process, started with the first call; engines that mix and do not mix share it, and their streams
+    may be open at once: each takes what came of its own requests, whichever of them made vLLM step.
+    """
 
     def __init__(self, folder: Path, options: dict[str, Any]) -> None:
         self._folder, self._options = folder, options
         self._engine: Any = None
         self._shared: tuple[int, str, str] | None = None
+        self._running = set[str]()
+        self._outputs = dict[str, tuple[Any, int]]()  # that nobody took yet, with the number of their tokens
 
     def fix(self, shared: tuple[int, str, str]) -> None:
         """K, entropy and prior of a request; ValueError if others were fixed before."""
@@ -132,7 +132,38 @@ class _Server:
             )
         self._shared = shared
 
-    def start(self) -> Any:
+    def add(self, prompt: list[int], sampling: Any) -> str:
+        """A request; returns its identity."""
+        identity = f"moi-{uuid.uuid4().hex}"
+        self._start().add_request(identity, {"prompt_token_ids": prompt}, sampling)
+        self._running.add(identity)
+        return identity
+
+    def take(self, identities: Collection[str]) -> list[tuple[str, Any, int]]:
+        """What is new of these requests: identity, output and how many tokens it has. Steps where nothing is.
+
+        An output repeats those before it, so the last one stands for all that were not taken. vLLM goes on appending
+        to its list of tokens. RuntimeError where vLLM was closed meanwhile.
+        """
+        while not (new := [each for each in identities if each in self._outputs]):
+            if not self._running.issuperset(identities):
+                raise RuntimeError("vLLM was closed before these requests ended")
+            for output in self._engine.step():
+                if output.request_id in self._running:
+                    self._outputs[output.request_id] = output, len(output.outputs[0].token_ids)
+        taken = [(each, *self._outputs.pop(each)) for each in new]
+        self._running.difference_update(each for each, output, _ in taken if output.finished)
+        return taken
+
+    def abort(self, identities: Collection[str]) -> None:
+        """End those of these requests that run."""
+        if running := self._running.intersection(identities):
+            self._engine.abort_request(list(running))
+            self._running -= running
+            for each in running:
+                self._outputs.pop(each, None)
+
+    def _start(self) -> Any:
         if self._engine is None:
             from vllm import EngineArgs, LLMEngine
 
@@ -149,6 +180,8 @@ class _Server:
             atexit.unregister(self.close)
             self._engine.engine_core.shutdown()
             self._engine = None
+            self._running.clear()
+            self._outputs.clear()
 
 
 def _sampling(row: SequenceState, extra: dict[str, Any]) -> Any:
@@ -167,19 +200,19 @@ def _sampling(row: SequenceState, extra: dict[str, Any]) -> Any:
     )
 
 
-def _events(row: SequenceState, output: Any, start: int, reports: bool) -> Iterator[TokenEvent]:
-    """What an output, which repeats all the tokens before it, adds."""
+def _events(row: SequenceState, output: Any, start: int, end: int, reports: bool) -> Iterator[TokenEvent]:
+    """Tokens start..end-1 of an output, which repeats all the tokens before it."""
     choice = output.outputs[0]
     reason, ids = _reason(choice), choice.token_ids
-    entropy = intervention = [0.0] * len(ids)
+    entropy = intervention = [0.0] * end
     if reports:
         (report,) = output.kv_transfer_params["moi"]
         entropy, intervention = report["entropy"], report["intervention"]
-    for index in range(start, len(ids)):
+    for index in range(start, end):
         if row.finish_reason is not None:
             return
         event = row.append_token(ids[index], entropy[index], intervention[index])
-        if reason is not None and index == len(ids) - 1 and row.finish_reason is None:
+        if reason is not None and index == end - 1 and row.finish_reason is None:
             text = event.text + row.end(reason)
             event = replace(event, text=text, finish_reason=row.finish_reason)
         yield event
