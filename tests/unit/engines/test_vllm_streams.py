@@ -31,6 +31,7 @@ class StepEngine:
         self.requests: dict[str, Any] = {}
         self.steps = 0
         self.aborted: list[str] = []
+        self.started: list[Any] = []
         self.engine_core = SimpleNamespace(shutdown=self.requests.clear)
 
     def add_request(self, identity: str, prompt: dict[str, list[int]], params: Any) -> None:
@@ -67,14 +68,16 @@ class StepEngine:
 def vllm(monkeypatch: pytest.MonkeyPatch) -> StepEngine:
     made, module = StepEngine(), ModuleType("vllm")
     given = {"EngineArgs": SimpleNamespace, "SamplingParams": SimpleNamespace}
-    vars(module).update(given, LLMEngine=SimpleNamespace(from_engine_args=lambda _: made))
+    vars(module).update(
+        given, LLMEngine=SimpleNamespace(from_engine_args=lambda args: made.started.append(args) or made)
+    )
     monkeypatch.setitem(sys.modules, "vllm", module)
     return made
 
 
 @pytest.fixture
 def engine(tiny_model: Callable[[str], Path], vllm: StepEngine) -> Any:
-    made = VLLMEngine(tiny_model("qwen3"))
+    made = VLLMEngine(tiny_model("qwen3"), additional_config={"other": 1})
     yield made
     made.close()
 
@@ -123,3 +126,6 @@ def test_an_engine_that_is_closed_ends_its_streams(engine: Any, vllm: StepEngine
         with pytest.raises(RuntimeError, match="vLLM was closed before these requests ended"):
             list(each)
     assert ids(list(engine.stream([[70]], SAMPLING))) == list(range(70, 76)), "it starts again"
+    first, again = (args.additional_config for args in vllm.started)
+    assert first == again
+    assert [*first] == ["other", "moi"]
