@@ -101,12 +101,12 @@ class Generation:
     @property
     def mean_entropy(self) -> float:
         """Over its tokens, 0..1; 0 of none."""
-        return math.fsum(self.entropies) / len(self.entropies)
+        return _mean(self.entropies)
 
     @property
     def mean_intervention(self) -> float:
         """Over its tokens, 0..1; 0 of none."""
-        return math.fsum(self.interventions) / len(self.interventions)
+        return _mean(self.interventions)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON shape of one output of `moi generate --json`."""
@@ -118,6 +118,10 @@ class Generation:
             "mean_intervention": self.mean_intervention,
             "mixed_tokens": self.mixed_tokens,
         }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else 0.0
 
 
 class Engine(Protocol):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
-import copy
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,22 +11,20 @@ from typing import Any
 import torch
 
 from moi.policies import policy_named
-from moi_engines.base import RowEngine
-from moi_engines.checkpoint import load_config, load_tokenizer
-from moi_engines.end_tokens import end_ids
+from moi_engines.checkpoint import load_config
+from moi_engines.hosted_engine import Host, HostedEngine, events
 from moi_engines.parity_types import Types
 from moi_engines.protocol import FinishReason, TokenEvent
 from moi_engines.registry import EngineSpec, Workload
-from moi_engines.request import Limits, SequenceState
+from moi_engines.request import SequenceState
 from moi_engines.sglang_server import server
-from moi_engines.weights import check_weights
 
 _ON_CPU = {"attention_backend": "torch_native", "disable_cuda_graph": True}
 # Of its context length SGLang leaves so many positions unused; it would cut a longer text short without a word.
 RESERVED = 2
 
 
-class SGLangEngine(RowEngine):
+class SGLangEngine(HostedEngine):
     """Decodes with SGLang. See `moi_engines.protocol.Engine`.
 
     SGLang starts with the first call and keeps that call's K, entropy and prior. Its processes are started
@@ -47,8 +42,6 @@ class SGLangEngine(RowEngine):
     """
 
     name = "sglang"
-    batch_size = sys.maxsize  # SGLang forms its own batches
-    takes_noise = False
 
     def __init__(
         self,
@@ -61,41 +54,21 @@ class SGLangEngine(RowEngine):
         mixing: bool = True,
         **options: Any,
     ) -> None:
-        self._folder, config = load_config(model, revision, trust_remote_code)
-        if options.get("load_format") != "dummy":
-            check_weights(self._folder)
-        self.tokenizer = load_tokenizer(self._folder, trust_remote_code)
-        text = config.get_text_config()
-        context = options.get("context_length") or getattr(text, "max_position_embeddings", None)
-        positions = None if context is None else context - RESERVED
-        self.limits = Limits(text.vocab_size, positions, end_ids(self._folder, config, self.tokenizer))
+        folder = self._load(model, revision, trust_remote_code, options, "context_length")
+        if self.limits.positions is not None:
+            self.limits = replace(self.limits, positions=self.limits.positions - RESERVED)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cpu":
             options = {**_ON_CPU, **options}
             dtype = "float32" if dtype == "auto" else dtype
         options = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code, **options}
-        self._server = _Server(self._folder, options)
+        self._host = _SGLang(folder, options)
         self.mixing = mixing
-
-    def plain(self) -> SGLangEngine:
-        """Plain requests to the same SGLang, which report nothing."""
-        other = copy.copy(self)
-        other.mixing = False
-        return other
-
-    def close(self) -> None:
-        """Stop SGLang's processes."""
-        self._server.close()
-
-    def check(self, row: SequenceState) -> None:
-        """See `RowEngine`; K, entropy and prior must be those of the calls before."""
-        super().check(row)
-        self._server.fix((row.moi.top_k, row.moi.entropy, row.moi.prior))
 
     def decode_batch(self, rows: list[SequenceState]) -> Iterator[TokenEvent]:
         """See `RowEngine`: what SGLang streams."""
-        chunks = self._server.start().generate(
+        chunks = self._host.start().generate(
             input_ids=[row.prompt for row in rows],
             sampling_params=[{**_sampling(row), "custom_params": {"moi": self._settings(row)}} for row in rows],
             stream=True,
@@ -104,7 +77,9 @@ class SGLangEngine(RowEngine):
         for chunk in chunks:
             row = rows[chunk.get("index", 0)]
             entropy, intervention = self._report(chunk)
-            yield from _events(row, chunk, seen[row.index], entropy, intervention)
+            ids = chunk["output_ids"][: len(entropy)]  # SGLang goes on appending to that list
+            reason = _reason(chunk["meta_info"]["finish_reason"])
+            yield from events(row, ids, seen[row.index], reason, entropy, intervention)
             seen[row.index] = len(entropy)
 
     def _settings(self, row: SequenceState) -> dict[str, Any]:
@@ -122,40 +97,19 @@ class SGLangEngine(RowEngine):
         return moi["entropy"], moi["intervention"]
 
 
-class _Server:
-    """SGLang in this process, started with the first call; engines that mix and do not mix share it."""
+class _SGLang(Host):
+    name = "SGLang"
 
-    def __init__(self, folder: Path, options: dict[str, Any]) -> None:
-        self._folder, self._options = folder, options
-        self._engine: Any = None
-        self._shared: tuple[int, str, str] | None = None
+    def _launch(self, shared: dict[str, Any]) -> Any:
+        if self._options["device"] == "cpu":
+            os.environ.setdefault("SGLANG_USE_CPU_ENGINE", "1")
+        import sglang
 
-    def fix(self, shared: tuple[int, str, str]) -> None:
-        """K, entropy and prior of a request; ValueError if others were fixed before."""
-        if self._shared not in (None, shared):
-            raise ValueError(
-                f"top_k, entropy and prior of this engine are {self._shared}, got {shared}; "
-                "they are fixed when SGLang starts, make another engine"
-            )
-        self._shared = shared
+        mixing = {f"moi_{name}": value for name, value in shared.items()}
+        return sglang.Engine(model_path=str(self._folder), enable_moi=True, **mixing, **self._options)
 
-    def start(self) -> Any:
-        if self._engine is None:
-            if self._options["device"] == "cpu":
-                os.environ.setdefault("SGLANG_USE_CPU_ENGINE", "1")
-            import sglang
-
-            assert self._shared is not None
-            mixing = dict(zip(("moi_top_k", "moi_entropy", "moi_prior"), self._shared, strict=True))
-            self._engine = sglang.Engine(model_path=str(self._folder), enable_moi=True, **mixing, **self._options)
-            atexit.register(self.close)
-        return self._engine
-
-    def close(self) -> None:
-        if self._engine is not None:
-            atexit.unregister(self.close)
-            self._engine.shutdown()
-            self._engine = None
+    def _shut_down(self, engine: Any) -> None:
+        engine.shutdown()
 
 
 def _sampling(row: SequenceState) -> dict[str, Any]:
@@ -169,22 +123,6 @@ def _sampling(row: SequenceState) -> dict[str, Any]:
         "stop": list(params.stop),
         "ignore_eos": params.ignore_eos,
     }
-
-
-def _events(
-    row: SequenceState, chunk: dict[str, Any], start: int, entropy: list[float], intervention: list[float]
-) -> Iterator[TokenEvent]:
-    """What a chunk, which repeats all the tokens before it, adds."""
-    reason = _reason(chunk["meta_info"]["finish_reason"])
-    ids = chunk["output_ids"][: len(entropy)]  # SGLang goes on appending to that list
-    for index in range(start, len(ids)):
-        if row.finish_reason is not None:
-            return
-        event = row.append_token(ids[index], entropy[index], intervention[index])
-        if reason is not None and index == len(ids) - 1 and row.finish_reason is None:
-            text = event.text + row.end(reason)
-            event = replace(event, text=text, finish_reason=row.finish_reason)
-        yield event
 
 
 def _reason(finish: dict[str, Any] | None) -> FinishReason | None:

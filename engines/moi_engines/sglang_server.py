@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from moi.config import parse_assignments
 from moi_engines.commands.model_arguments import flag_given, served_name
+from moi_engines.commands.policy_arguments import parameters_of
 from moi_engines.precision import native_bfloat16
 from moi_engines.weights import check_weights
 
@@ -25,7 +25,7 @@ def command(folder: Path, args: argparse.Namespace) -> list[str]:
         value = getattr(args, name)
         if value is not None:
             server += [f"--moi-{name.replace('_', '-')}", str(value)]
-    parse_assignments(args.param)  # before a server is started with it
+    parameters_of(args)  # checked before a server is started with it
     server += [part for text in args.param for part in ("--moi-param", text)]
     return [sys.executable, "-m", "sglang.launch_server", *server, *args.flags]
 

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import atexit
-import copy
-import sys
 import uuid
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from moi.policies import policy_named
-from moi_engines.base import RowEngine
-from moi_engines.checkpoint import load_config, load_tokenizer
-from moi_engines.end_tokens import end_ids
+from moi_engines.checkpoint import load_config
+from moi_engines.hosted_engine import Host, HostedEngine, events
 from moi_engines.parity_types import Types
 from moi_engines.protocol import FinishReason, TokenEvent
 from moi_engines.registry import EngineSpec, Workload
-from moi_engines.request import Limits, SequenceState
+from moi_engines.request import SequenceState
 from moi_engines.vllm_server import server
-from moi_engines.weights import check_weights
 
 _ON_CPU = {"enforce_eager": True, "kv_cache_memory_bytes": 1 << 30}
 
 
-class VLLMEngine(RowEngine):
+class VLLMEngine(HostedEngine):
     """Decodes with vLLM. See `moi_engines.protocol.Engine`.
 
     vLLM starts with the first call and keeps that call's K, entropy and prior. It starts processes of its own from the
@@ -44,8 +38,7 @@ class VLLMEngine(RowEngine):
     """
 
     name = "vllm"
-    batch_size = sys.maxsize  # vLLM forms its own batches
-    takes_noise = False
+    _host: _VLLM
 
     def __init__(
         self,
@@ -57,54 +50,38 @@ class VLLMEngine(RowEngine):
         mixing: bool = True,
         **options: Any,
     ) -> None:
-        self._folder, config = load_config(model, revision, trust_remote_code)
-        if options.get("load_format") != "dummy":
-            check_weights(self._folder)
-        self.tokenizer = load_tokenizer(self._folder, trust_remote_code)
-        text = config.get_text_config()
-        context = options.get("max_model_len") or getattr(text, "max_position_embeddings", None)
-        self.limits = Limits(text.vocab_size, context, end_ids(self._folder, config, self.tokenizer))
+        folder = self._load(model, revision, trust_remote_code, options, "max_model_len")
         if not torch.cuda.is_available():
             options = {**_ON_CPU, **options}
             dtype = "float32" if dtype == "auto" else dtype
         options = {"dtype": dtype, "trust_remote_code": trust_remote_code, **options}
-        self._server = _Server(self._folder, options)
+        self._host = _VLLM(folder, options)
         self.mixing = mixing
-
-    def plain(self) -> VLLMEngine:
-        """Plain requests to the same vLLM, which report nothing."""
-        other = copy.copy(self)
-        other.mixing = False
-        return other
-
-    def close(self) -> None:
-        """Stop vLLM's processes."""
-        self._server.close()
-
-    def check(self, row: SequenceState) -> None:
-        """See `RowEngine`; K, entropy and prior must be those of the calls before."""
-        super().check(row)
-        self._server.fix((row.moi.top_k, row.moi.entropy, row.moi.prior))
 
     def decode_batch(self, rows: list[SequenceState]) -> Iterator[TokenEvent]:
         """See `RowEngine`: what vLLM gives after each of its steps."""
-        engine = self._server.start()
-        waiting: dict[str, SequenceState] = {}
-        for row in rows:
-            identity = f"moi-{uuid.uuid4().hex}"
-            waiting[identity] = row
-            engine.add_request(identity, {"prompt_token_ids": row.prompt}, _sampling(row, self._settings(row)))
-        seen = dict.fromkeys(waiting, 0)
+        waiting = dict[str, SequenceState]()
         try:
+            for row in rows:
+                waiting[self._host.add(row.prompt, _sampling(row, self._settings(row)))] = row
+            seen = dict.fromkeys(waiting, 0)
             while waiting:
-                for output in engine.step():
-                    identity = output.request_id
-                    yield from _events(waiting[identity], output, seen[identity], self.mixing)
-                    seen[identity] = len(output.outputs[0].token_ids)
+                for identity, output, count in self._host.take(waiting):
+                    yield from self._events(waiting[identity], output, seen[identity], count)
+                    seen[identity] = count
                     if output.finished:
                         del waiting[identity]
         finally:
-            engine.abort_request(list(waiting))
+            self._host.abort(waiting)
+
+    def _events(self, row: SequenceState, output: Any, start: int, end: int) -> Iterator[TokenEvent]:
+        """Of tokens start..end-1 of an output, which repeats all those before it."""
+        choice = output.outputs[0]
+        entropy = intervention = [0.0] * end
+        if self.mixing:
+            (report,) = output.kv_transfer_params["moi"]
+            entropy, intervention = report["entropy"], report["intervention"]
+        return events(row, choice.token_ids[:end], start, _reason(choice), entropy, intervention)
 
     def _settings(self, row: SequenceState) -> dict[str, Any]:
         told: dict[str, Any] = {"policy": row.moi.policy, **dict(row.moi.parameters)}
@@ -115,40 +92,59 @@ class VLLMEngine(RowEngine):
         return {f"moi_{key}": value for key, value in told.items()}
 
 
-class _Server:
-    """vLLM for this process, started with the first call; engines that mix and do not mix share it."""
+class _VLLM(Host):
+    """vLLM, whose streams may be open at once: each takes what came of its own requests, whichever made vLLM step."""
+
+    name = "vLLM"
 
     def __init__(self, folder: Path, options: dict[str, Any]) -> None:
-        self._folder, self._options = folder, options
-        self._engine: Any = None
-        self._shared: tuple[int, str, str] | None = None
+        super().__init__(folder, options)
+        self._running = set[str]()
+        self._outputs = dict[str, tuple[Any, int]]()  # that nobody took yet, with the number of their tokens
 
-    def fix(self, shared: tuple[int, str, str]) -> None:
-        """K, entropy and prior of a request; ValueError if others were fixed before."""
-        if self._shared not in (None, shared):
-            raise ValueError(
-                f"top_k, entropy and prior of this engine are {self._shared}, got {shared}; "
-                "they are fixed when vLLM starts, make another engine"
-            )
-        self._shared = shared
+    def add(self, prompt: list[int], sampling: Any) -> str:
+        """A request; returns its identity."""
+        identity = f"moi-{uuid.uuid4().hex}"
+        self.start().add_request(identity, {"prompt_token_ids": prompt}, sampling)
+        self._running.add(identity)
+        return identity
 
-    def start(self) -> Any:
-        if self._engine is None:
-            from vllm import EngineArgs, LLMEngine
+    def take(self, identities: Collection[str]) -> list[tuple[str, Any, int]]:
+        """What is new of these requests: identity, output and how many tokens it has. Steps where nothing is.
 
-            assert self._shared is not None
-            shared = dict(zip(("top_k", "entropy", "prior"), self._shared, strict=True))
-            additional = {**self._options.pop("additional_config", {}), "moi": {"policy": "token", **shared}}
-            arguments = EngineArgs(model=str(self._folder), additional_config=additional, **self._options)
-            self._engine = LLMEngine.from_engine_args(arguments)
-            atexit.register(self.close)
-        return self._engine
+        An output repeats those before it, so the last one stands for all that were not taken. vLLM goes on appending
+        to its list of tokens. RuntimeError where vLLM was closed meanwhile.
+        """
+        while not (new := [each for each in identities if each in self._outputs]):
+            if not self._running.issuperset(identities):
+                raise RuntimeError("vLLM was closed before these requests ended")
+            for output in self._engine.step():
+                if output.request_id in self._running:
+                    self._outputs[output.request_id] = output, len(output.outputs[0].token_ids)
+        taken = [(each, *self._outputs.pop(each)) for each in new]
+        self._running.difference_update(each for each, output, _ in taken if output.finished)
+        return taken
 
-    def close(self) -> None:
-        if self._engine is not None:
-            atexit.unregister(self.close)
-            self._engine.engine_core.shutdown()
-            self._engine = None
+    def abort(self, identities: Collection[str]) -> None:
+        """End those of these requests that run."""
+        if running := self._running.intersection(identities):
+            self._engine.abort_request(list(running))
+            self._running -= running
+            for each in running:
+                self._outputs.pop(each, None)
+
+    def _launch(self, shared: dict[str, Any]) -> Any:
+        from vllm import EngineArgs, LLMEngine
+
+        options = {**self._options}
+        additional = {**options.pop("additional_config", {}), "moi": {"policy": "token", **shared}}
+        arguments = EngineArgs(model=str(self._folder), additional_config=additional, **options)
+        return LLMEngine.from_engine_args(arguments)
+
+    def _shut_down(self, engine: Any) -> None:
+        engine.engine_core.shutdown()
+        self._running.clear()
+        self._outputs.clear()
 
 
 def _sampling(row: SequenceState, extra: dict[str, Any]) -> Any:
@@ -165,24 +161,6 @@ def _sampling(row: SequenceState, extra: dict[str, Any]) -> Any:
         ignore_eos=params.ignore_eos,
         extra_args=extra,
     )
-
-
-def _events(row: SequenceState, output: Any, start: int, reports: bool) -> Iterator[TokenEvent]:
-    """What an output, which repeats all the tokens before it, adds."""
-    choice = output.outputs[0]
-    reason, ids = _reason(choice), choice.token_ids
-    entropy = intervention = [0.0] * len(ids)
-    if reports:
-        (report,) = output.kv_transfer_params["moi"]
-        entropy, intervention = report["entropy"], report["intervention"]
-    for index in range(start, len(ids)):
-        if row.finish_reason is not None:
-            return
-        event = row.append_token(ids[index], entropy[index], intervention[index])
-        if reason is not None and index == len(ids) - 1 and row.finish_reason is None:
-            text = event.text + row.end(reason)
-            event = replace(event, text=text, finish_reason=row.finish_reason)
-        yield event
 
 
 def _reason(choice: Any) -> FinishReason | None:

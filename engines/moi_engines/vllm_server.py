@@ -8,17 +8,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from moi.config import parse_assignments
-from moi_engines.commands.model_arguments import flag_given, served_name
+from moi_engines.commands.model_arguments import flag_given, refuse_flag, served_name
+from moi_engines.commands.policy_arguments import parameters_of
 from moi_engines.weights import check_weights
 
-_MIXING = ("preset", "policy", "beta", "top_k", "until")
+_MIXING = ("preset", "policy", "top_k", "until")
+_SETTINGS = "--additional-config"
+_INSTEAD = "settings of MoI have flags of their own before the --, others need `vllm serve`"
 
 
 def command(folder: Path, args: argparse.Namespace) -> list[str]:
-    """The command line of vLLM's server for the arguments of `moi serve`."""
+    """The command line of vLLM's server for the arguments of `moi serve`; ValueError for what cannot be said so."""
+    refuse_flag(args.flags, _SETTINGS, _INSTEAD)
     given = {name: value for name in _MIXING if (value := getattr(args, name)) is not None}
-    settings: dict[str, Any] = {**parse_assignments(args.param), **given}
+    settings: dict[str, Any] = {**parameters_of(args), **given}
     if str(settings.get("until", "")).isdigit():
         settings["until"] = int(settings["until"])
     server = ["--model", str(folder), "--host", args.host, "--port", str(args.port)]
@@ -27,7 +30,7 @@ def command(folder: Path, args: argparse.Namespace) -> list[str]:
     name = served_name(folder, args)
     if name != str(folder) and not flag_given(args.flags, "--served-model-name"):
         server += ["--served-model-name", name]
-    server += ["--additional-config", json.dumps({"moi": settings})]
+    server += [_SETTINGS, json.dumps({"moi": settings})]
     return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *server, *args.flags]
 
 

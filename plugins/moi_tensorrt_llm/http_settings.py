@@ -45,9 +45,9 @@ def _attach(params: Any, given: Mapping[str, Any]) -> None:
     _check(settings)
     temperature = 1.0 if params.temperature is None else params.temperature
     theirs = params.logits_processor
-    before = theirs if isinstance(theirs, list) else [] if theirs is None else [theirs]
+    others = theirs if isinstance(theirs, list) else [] if theirs is None else [theirs]
     params.logits_processor = logits_processors(
-        settings.moi, temperature, settings.seed or 0, before=before, n=params.n or 1
+        settings.moi, temperature, settings.seed or 0, others=others, n=params.n or 1
     )
 
 

@@ -20,8 +20,9 @@ class MoILogitsProcessor:
     seed         of the random numbers of a policy that draws, an integer in [0, 2^63); later requests with this very
                  processor, children of one with n > 1, take those that follow
 
-    Pickled into the worker with its request, where its first call gives the request a slot. Later calls do nothing, but
-    TensorRT-LLM makes a list of the text for each: `logits_processors` makes a list that they vanish from.
+    Pickled into the worker with its request, where its first call gives the request a slot and, of the logits as the
+    model gave them, its first mixture: so it comes before whatever changes them. Later calls do nothing, but
+    TensorRT-LLM makes a list of the text for each: a list of `logits_processors` that holds no other is left empty.
     TensorRT-LLM counts the parameters of the call, so they are exactly its five.
     """
 
@@ -48,7 +49,7 @@ class MoILogitsProcessor:
             self._processors.remove(self)
 
     def leave(self, processors: list[Any], requests: int) -> None:
-        """Vanish from this list, whose last element it is, once as many requests were seen."""
+        """Vanish from this list, which holds no other, once as many requests were seen."""
         self._processors, self._awaited = processors, requests
 
     def leaves(self, processors: list[Any]) -> bool:
@@ -61,14 +62,18 @@ def logits_processors(
     temperature: float = 1.0,
     seed: int = 0,
     *,
-    before: Iterable[Any] = (),
+    others: Iterable[Any] = (),
     n: int = 1,
 ) -> list[Any]:
-    """For `SamplingParams.logits_processor`: those of `before`, then ours, which leaves the list after its first call.
+    """For `SamplingParams.logits_processor`: ours, which sees the model's own logits, then `others`.
+
+    Without others it leaves the list after its first call. With them it stays: TensorRT-LLM, which calls one after the
+    other, would pass over the next.
 
     n  of the SamplingParams: its children share the list
     """
     processor = MoILogitsProcessor(config, temperature, seed)
-    processors = [*before, processor]
-    processor.leave(processors, n)
+    processors = [processor, *others]
+    if len(processors) == 1:
+        processor.leave(processors, n)
     return processors

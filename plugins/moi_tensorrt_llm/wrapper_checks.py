@@ -65,5 +65,5 @@ def _processors() -> Iterator[str]:
     if params.logits_processor is not processors:
         yield "SamplingParams does not keep the list of logits processors that it is given"
     sent = pickle.loads(pickle.dumps(params)).logits_processor
-    if not (isinstance(sent, list) and sent[-1].leaves(sent)):
+    if not (isinstance(sent, list) and sent[0].leaves(sent)):
         yield "a processor that was sent with its SamplingParams does not know the list that it is in"

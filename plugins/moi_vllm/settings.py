@@ -46,13 +46,16 @@ def resolved(settings: ServerSettings) -> dict[str, Any]:
 
 
 def asked(extra_args: Mapping[str, Any], server: ServerSettings) -> RequestSettings:
-    """A request's settings over the server's; ValueError that names the key, its value and what is allowed."""
+    """A request's settings over the server's: of the keys that begin with "moi_", others are other plugins'.
+
+    ValueError that names the key, its value and what is allowed.
+    """
     own: dict[str, Any] = {}
     for key, value in extra_args.items():
-        if not isinstance(key, str) or not key.startswith(KEY) or key == _MARKS:
+        if not isinstance(key, str) or not (key == KEY or key.startswith(PREFIX)) or key == _MARKS:
             continue
         name = key.removeprefix(PREFIX)
-        if not key.startswith(PREFIX) or not name:
+        if key in (KEY, PREFIX):
             raise ValueError(f"{shown(key)} is unknown; settings of MoI begin with {PREFIX!r}, as in {PREFIX}beta")
         if name in _ONLY_SERVER:
             raise ValueError(

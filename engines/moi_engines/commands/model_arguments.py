@@ -88,3 +88,14 @@ def flag_given(flags: list[str], name: str, value: str | None = None) -> bool:
     split = [part for flag in flags for part in (flag.split("=", 1) if flag.startswith("--") else [flag])]
     found = [split[i + 1 : i + 2] for i, flag in enumerate(split) if flag == name]
     return bool(found) and (value is None or found[-1] == [value])
+
+
+def refuse_flag(flags: list[str], name: str, instead: str) -> None:
+    """ValueError where the flags of a server set `name`, which `moi serve` sets: the server would take the last.
+
+    argparse takes the beginning of a name for all of it; vLLM, underscores and the fields of a dict: --name.field.
+    """
+    for flag in flags:
+        given = flag.partition("=")[0].partition(".")[0].replace("_", "-")
+        if len(given) > 2 and given.startswith("--") and name.startswith(given):
+            raise ValueError(f"{name} is not allowed behind --, moi serve sets it; {instead}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,10 +19,11 @@ from typing import Any
 from moi import PRESETS
 from moi_engines import ENGINES
 from moi_engines.checkpoint import load_config
-from moi_engines.commands.model_arguments import add_model_arguments, model_folder, served_name
+from moi_engines.commands.model_arguments import add_model_arguments, model_folder, refuse_flag, served_name
 from moi_engines.commands.policy_arguments import add_policy_arguments
 
 _COUNTDOWN = "18 7 7 > 67 :"  # what the embedded model knows
+_POLL_S = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs until the server ends or the user interrupts; returns its exit status."""
+    """Runs until the server ends or the user interrupts; returns its exit status. ValueError for what cannot be."""
+    for name in ("host", "port"):
+        refuse_flag(args.flags, f"--{name}", f"give --{name} before the --")
+    address = _address(args.host, args.port)
     folder, _ = load_config(model_folder(args), trust_remote_code=bool(args.trust_remote_code))
+    _check_free(*address)
     server = subprocess.Popen(command(folder, args))
     previous = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     try:
-        if _wait_until_ready(server, args.host, args.port):
+        if _wait_until_ready(server, *address):
             prompt = _COUNTDOWN if args.model is None else "The sky is blue because"
             asked = ENGINES[args.engine].request
             call = client_call(args.host, args.port, served_name(folder, args), asked, prompt)
@@ -78,16 +85,35 @@ def client_call(host: str, port: int, model: str | Path, request: Mapping[str, A
     return f"curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
 
 
+def _address(host: str, port: int) -> tuple[str, int]:
+    """Where a client on this machine finds the server."""
+    if not 0 < port < 2**16:
+        raise ValueError(f"--port {port} is not allowed; it must be in 1..65535")
+    return "127.0.0.1" if host == "0.0.0.0" else host, port
+
+
+def _check_free(host: str, port: int) -> None:
+    """ValueError where another program listens: it could answer in the place of the server that cannot."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=5):
+        raise ValueError(f"--port {port} is taken: another program listens there")
+
+
 def _wait_until_ready(server: subprocess.Popen[bytes], host: str, port: int) -> bool:
+    """Whether it is, once that is known: False where it ended instead."""
     while server.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, port, timeout=5)
-        try:
-            connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                return True
-        except OSError:  # nobody listens yet
-            pass
-        finally:
-            connection.close()
-        time.sleep(0.5)
+        if _healthy(host, port):
+            return server.poll() is None  # else another program took the port first, and answers
+        time.sleep(_POLL_S)
     return False
+
+
+def _healthy(host: str, port: int) -> bool:
+    """False where nobody listens yet, or one who does not speak HTTP."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -11,6 +11,7 @@ import inspect
 import pickle
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -252,21 +253,33 @@ def test_copies_of_metadata_are_tracked_and_backends_once() -> None:
 # --- the processor --------------------------------------------------------------------------------------------
 
 
-def test_processors_leave_their_list_and_others_stay(worker: Worker) -> None:
-    def other(*call: Any) -> None:
-        seen.append(call[0])
-
-    logits, seen = torch.zeros(1, 1, V), list[int]()
-    processors = logits_processors(MoIConfig("gumbel", top_k=5), seed=2**63 - 1, before=[other], n=2)
-    for request in (11, 11, 12, 12):
-        for processor in processors:
-            processor(request, logits, [[1, 2]], None, None)
-    assert processors == [other]
-    assert seen == [11, 11, 12, 12], "the others miss no call"
-    assert worker.state.device.slots.tables.seed[:3].tolist() == [0, 2**63 - 1, 0], "children draw numbers of their own"
+def test_a_processor_leaves_its_list_unless_it_would_make_the_host_pass_over_another(worker: Worker) -> None:
+    logits, other, last, moi = torch.zeros(1, 1, V), Mock(), 2**63 - 1, MoIConfig("gumbel", top_k=5)
+    shared = [logits_processors(moi, seed=last, others=each, n=2) for each in ([], [other])]
+    for first, processors in zip((11, 21), shared, strict=True):
+        for request in (first, first, first + 1, first + 1):
+            for processor in processors:
+                processor(request, logits, [[1, 2]], None, None)
+    assert shared[0] == []
+    assert shared[1][1:] == [other]
+    assert [call.args[0] for call in other.call_args_list] == [21, 21, 22, 22], "the others miss no call"
+    assert worker.state.device.slots.tables.seed[:5].tolist() == [0, last, 0, last, 0], "children draw their own"
     alone = MoILogitsProcessor(MoIConfig(top_k=5))
-    alone(21, logits, [[1, 2]], None, None)
-    alone(21, torch.full_like(logits, torch.nan), [[1, 2, 3]], None, None)  # not looked at
+    alone(31, logits, [[1, 2]], None, None)
+    alone(31, torch.full_like(logits, torch.nan), [[1, 2, 3]], None, None)  # not looked at
+
+
+@torch.inference_mode()
+def test_the_first_mixture_is_of_the_models_own_logits_whatever_others_do_to_them(worker: Worker) -> None:
+    def bias(request: int, logits: Tensor, *call: Any) -> None:
+        logits[..., 9] += 100
+
+    own = (logits := worker.run([11], [1], [0], 1)).clone()
+    for processor in logits_processors(config := MoIConfig(top_k=5), others=[bias]):
+        processor(11, logits.view(1, 1, -1), [[1]], None, None)
+    worker.run([11], [20], [1])
+    expected = embed(mix(own, torch.tensor([20]), config), worker.table)
+    torch.testing.assert_close(worker.fed, expected, atol=1e-6, rtol=0)
 
 
 def test_the_processor_has_the_five_parameters_that_are_counted(worker: Worker) -> None:

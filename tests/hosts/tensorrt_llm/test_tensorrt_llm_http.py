@@ -37,8 +37,10 @@ def test_settings_become_a_processor(host: dict[str, ModuleType]) -> None:
         assert processor.config == MoIConfig("gumbel", tau=2)
         assert (processor.temperature, processor.seed) == (temperature, 7)
     other = object()
-    assert call({"beta": 2}, logits_processor=other)[0] is other
-    assert call({"beta": 2}, logits_processor=[other])[1].config == MoIConfig(beta=2)
+    for theirs in (other, [other]):
+        ours, kept = call({"beta": 2}, logits_processor=theirs)
+        assert ours.config == MoIConfig(beta=2)
+        assert kept is other
 
 
 def test_requests_without_settings_pass_as_they_are(host: dict[str, ModuleType]) -> None:

@@ -17,6 +17,18 @@ os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 SIZES: dict[str, Any] = {"max_num_batched_tokens": 64, "max_num_seqs": 8, "max_model_len": 256, "block_size": 32}
 
 
+def streams_at_once(engine: Any, prompts: list[list[int]], sampling: Any, moi: Any) -> list[list[int]]:
+    """Tokens of a mixed stream and of a plain one, in turn; two more, of each the first alone is taken, are closed."""
+    from moi import MoIConfig
+
+    mixed, plain = engine.stream(prompts, sampling, moi), engine.plain().stream(prompts, sampling, MoIConfig("token"))
+    for stream in (engine.stream(prompts, sampling, moi), engine.plain().stream(prompts, sampling, MoIConfig("token"))):
+        next(stream), next(mixed), next(plain)
+        stream.close()
+    pairs = list(zip(mixed, plain, strict=True))
+    return [[pair[side].token_id for pair in pairs] for side in (0, 1)]
+
+
 def main(tiny: str, folder: str, cases: dict[str, Any], scratch: str) -> None:
     from moi import MoIConfig
     from moi_engines import SamplingParams, load_engine
@@ -31,6 +43,7 @@ def main(tiny: str, folder: str, cases: dict[str, Any], scratch: str) -> None:
     report["outputs"] = [asdict(each) for each in engine.generate(cases["prompts"], greedy, moi)]
     short = SamplingParams(temperature=0, max_new_tokens=12, ignore_eos=True)
     report["events"] = [asdict(each) for each in engine.stream(cases["prompts"][:1], short, moi[:1])]
+    report["both"] = streams_at_once(engine, cases["prompts"][:1], short, moi[0])
     text = report["outputs"][0]["text"]  # of a drawn model: it may begin with the same three characters
     stop = next((part for part in (text[at : at + 3] for at in range(6, 0, -1)) if text.find(part) > 0), text[6:9])
     stopping = SamplingParams(temperature=0, max_new_tokens=12, stop=(stop,))

@@ -18,8 +18,7 @@ from vllm_policies import SETTINGS, check_answers
 TOKENS = 24
 LOAD = ["--requests", "2", "--concurrency", "2", "--share", "0.5", "1", "--new-tokens", "3", "--rounds", "1"]
 FLAGS = [
-    *("--additional-config", '{"moi": {"policy": "token"}}', "--no-async-scheduling"),
-    *("--data-parallel-size", "2"),
+    *("--no-async-scheduling", "--data-parallel-size", "2"),
     *("--block-size", "32", "--max-model-len", "256", "--max-num-seqs", "8"),
 ]
 
@@ -45,7 +44,7 @@ def bench(ask: Any, folder: Path, texts: Any, run_child: Any, tmp_path_factory: 
     (scratch / "bodies.json").write_text(json.dumps(bodies))
     out = scratch / "serve.json"
     argv = ["--engine", "vllm", "--model", str(folder), *LOAD, "--out", str(out), "--", *FLAGS]
-    told = run_child("bench_child.py", scratch / "bodies.json", *argv)
+    told = run_child("bench_child.py", scratch / "bodies.json", *argv, MOI_POLICY="token")
     return {**told, "rows": json.loads(out.read_text())}
 
 

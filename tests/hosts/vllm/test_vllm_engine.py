@@ -56,6 +56,10 @@ def test_the_stream_holds_the_same(child: Any) -> None:
         assert [event["finish_reason"] for event in streamed] == [None] * 11 + ["length"]
 
 
+def test_streams_that_are_open_at_once_hold_the_same(child: Any) -> None:
+    assert child["both"] == [list(child["outputs"][0]["token_ids"])[2:12], list(child["plain"][0]["token_ids"])[2:]]
+
+
 def test_a_stop_string_ends_the_text_before_it(child: Any) -> None:
     assert child["stopped"]["finish_reason"] == "stop"
     before, found, _ = child["outputs"][0]["text"].partition(child["stop"])

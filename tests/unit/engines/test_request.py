@@ -7,6 +7,7 @@ from transformers import AutoTokenizer
 from moi import MoIConfig
 from moi_engines import SamplingParams
 from moi_engines.noise import noise_stream
+from moi_engines.protocol import Generation
 from moi_engines.request import Limits, collect, prepare
 from moi_engines.sampler import SamplingTensors, sample
 
@@ -78,6 +79,8 @@ def test_a_row_ends_at_eos_at_a_stop_string_or_at_its_length(tokenizer):
     assert done.mean_entropy == 0.5
     assert done.mean_intervention == 0.25
     assert done.mixed_tokens == 1  # the last token is never fed back
+    nothing = Generation("", (), (), (), 0, "stop")
+    assert (nothing.mean_entropy, nothing.mean_intervention) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("temperature", [1e-39, 2.2e-308, 5e-324, 9e-7, 0, 0.0])
