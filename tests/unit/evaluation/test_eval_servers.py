@@ -261,15 +261,6 @@ def test_servers_of_different_models_or_kinds_are_not_one_evaluation(
     assert "is a server of 'what'; --server-kind says which it is: sglang, vllm" in capsys.readouterr().err
 
 
-def test_a_refused_request_ends_the_run_with_the_servers_words(
-    capsys: pytest.CaptureFixture[str], serve: Any, tmp_path: Path
-) -> None:
-    full = serve(fault=lambda number: 400 if number == 9 else None)
-    assert main(command(tmp_path / "r.jsonl", full)) == 2
-    assert "refused a request with 400" in (err := capsys.readouterr().err)
-    assert "fault 400" in err
-
-
 def doctor(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
     status = main(["doctor", *words, "--json"])
     return status, json.loads(capsys.readouterr().out)
