@@ -119,13 +119,13 @@ def _on_engine(args: argparse.Namespace) -> int:
     folder = _folder(args)
     chat = _chat(args.prompt, load_tokenizer(folder, bool(args.trust_remote_code)))
     plan = _plan(args, chat)
-    where = {key: getattr(args, key) or "auto" for key in ("device", "dtype")}
-    device = torch.device("cuda" if torch.cuda.is_available() and where["device"] != "cpu" else "cpu")
+    given = (args.device or "auto", args.dtype or "auto")
+    device = torch.device("cuda" if torch.cuda.is_available() and given[0] != "cpu" else "cpu")
     plan.task.check_outputs(args.out, [arm.label for arm in plan.arms])
-    book = _journal(args, plan, _settings(args, plan, folder, where, chat), device)
+    book = _journal(args, plan, _settings(args, plan, folder, given, chat), device)
     try:
         if len(book.samples) < plan.total:
-            memory_check.check_fits(folder, **where)
+            memory_check.check_fits(folder, *given)
             _decode(args, plan, folder, book, chat)
     finally:
         book.close()
@@ -193,8 +193,10 @@ def _plan(args: argparse.Namespace, chat: bool) -> Plan:
     return Plan(task, arms, args.samples, args.seed, limit, batch, MoIConfig.preset(args.preset or "official"))
 
 
-def _settings(args: argparse.Namespace, plan: Plan, folder: Path, where: dict[str, str], chat: bool) -> dict[str, Any]:
-    """What must stay the same when a file is resumed."""
+def _settings(args: argparse.Namespace, plan: Plan, folder: Path, given: tuple[str, str], chat: bool) -> dict[str, Any]:
+    """What must stay the same when a file is resumed: of `given`, device and dtype, what they mean on this machine."""
+    placed = ENGINES[args.engine].placed
+    where = dict(zip(("device", "dtype"), placed(*given) if placed else given, strict=True))
     base = {key: value for key, value in plan.base.to_dict().items() if key in ("top_k", "entropy", "prior")}
     mine = {"model": identity(folder), "engine": args.engine, **where, "threads": args.threads, "moi": base}
     return {**mine, **_shared_settings(plan, chat), "batch": plan.batch}

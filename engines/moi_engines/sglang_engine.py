@@ -18,6 +18,7 @@ from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_config, load_tokenizer
 from moi_engines.end_tokens import end_ids
 from moi_engines.parity_types import Types
+from moi_engines.precision import device_here, dtype_here, placed_by_host
 from moi_engines.protocol import FinishReason, TokenEvent
 from moi_engines.registry import EngineSpec, Workload
 from moi_engines.request import Limits, SequenceState
@@ -69,11 +70,10 @@ class SGLangEngine(RowEngine):
         context = options.get("context_length") or getattr(text, "max_position_embeddings", None)
         positions = None if context is None else context - RESERVED
         self.limits = Limits(text.vocab_size, positions, end_ids(self._folder, config, self.tokenizer))
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_here(device)
         if device == "cpu":
             options = {**_ON_CPU, **options}
-            dtype = "float32" if dtype == "auto" else dtype
+            dtype = dtype_here(dtype, device)
         options = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code, **options}
         self._server = _Server(self._folder, options)
         self.mixing = mixing
@@ -235,6 +235,7 @@ SPEC = EngineSpec(
     random_weights=True,
     in_process=False,
     types=_types,
+    placed=placed_by_host,
     baseline="the same server, plain requests that report nothing",
     server=server,
 )

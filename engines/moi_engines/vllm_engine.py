@@ -18,6 +18,7 @@ from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_config, load_tokenizer
 from moi_engines.end_tokens import end_ids
 from moi_engines.parity_types import Types
+from moi_engines.precision import placed_by_host
 from moi_engines.protocol import FinishReason, TokenEvent
 from moi_engines.registry import EngineSpec, Workload
 from moi_engines.request import Limits, SequenceState
@@ -227,6 +228,7 @@ SPEC = EngineSpec(
     random_weights=True,
     in_process=False,
     types=_types,
+    placed=placed_by_host,
     baseline="the same vLLM, plain requests that report nothing",
     server=server,
     request={"vllm_xargs": {"moi_beta": 0.5}},
