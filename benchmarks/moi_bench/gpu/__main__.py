@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     records = [*day.records.values()]
     summary.write(args.out, day.about, records)
     sys.stdout.write(f"\n{summary.table(records)}\n")
-    return status or int(any(record["status"] == "failed" for record in records))
+    return status or int(day.failed)
 
 
 def _parser() -> argparse.ArgumentParser:
