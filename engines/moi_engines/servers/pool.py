@@ -129,8 +129,12 @@ class Pool:
 
 def root(url: str) -> str:
     """A server's root without /v1 and slashes at the end; ValueError for what is no http address."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its brackets, or a port that is no number or above 65535
+        good = False
+    if not good:
         raise ValueError(f"server={url!r} is not allowed; it must be an address such as http://127.0.0.1:30000")
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
 

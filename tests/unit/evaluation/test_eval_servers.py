@@ -231,6 +231,10 @@ def test_requests_at_a_time_are_bounded_and_shared_between_servers(serve: Any, t
     ("flags", "words"),
     [
         (["--server", "127.0.0.1:1"], "server='127.0.0.1:1' is not allowed; it must be an address such as http://"),
+        *[
+            (["--server", f"http://{where}"], f"server='http://{where}' is not allowed; it must be an address such as")
+            for where in ("127.0.0.1:port", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:0", "[::1")
+        ],
         (["--server", "http://127.0.0.1:1"], "http://127.0.0.1:1 does not answer"),
         (["--server", "http://h/v1", "--server", "http://h"], "each must stand there once"),
         (["--server", "http://h", "--device", "cpu"], "--device is not allowed with --server"),
