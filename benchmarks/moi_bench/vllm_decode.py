@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     if args.idle:
         args.options["additional_config"] = {"moi": {"policy": "token"}}
     throughput: Iterator[Row] = iter(()) if args.host_time else decode_sides.compare(args, device, _HOST)
-    rows = ({"kind": "vllm", **row} for row in itertools.chain(host_time(device), throughput))
+    idle = {"idle": True} if args.idle else {}
+    measured = itertools.chain(host_time(device), ({**row, **idle} for row in throughput))
+    rows = ({"kind": "vllm", **row} for row in measured)
     sys.stdout.write(dumps(record(rows, args.out)) + "\n")
     return 0
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from moi_bench import onnx_decode, sglang_decode, vllm_decode
+from moi_bench import decode_sides, onnx_decode, sglang_decode, vllm_decode
+from moi_bench.gpu import figures
+from moi_bench.report.results import read
+from moi_bench.report.testing import write_samples
 
 SIDES = [(sglang_decode, "sglang"), (vllm_decode, "vllm")]
 BOTH = [
@@ -44,3 +48,22 @@ def test_bad_input_is_one_line(
     assert told.err.startswith(f"moi_bench.{name}_decode: ")
     assert words in told.err
     assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_rows_of_vllm_say_where_all_requests_were_plain(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, idle: bool
+) -> None:
+    """They are reported as vLLM's, and told in a line of a day's summary."""
+    made = json.loads(next(path for path in write_samples(tmp_path / "made") if path.stem == "vllm").read_text())
+    rows = [{key: value for key, value in row.items() if key not in ("kind", "idle")} for row in made]
+    monkeypatch.setattr(vllm_decode, "host_time", lambda device: iter(rows[:2]))
+    monkeypatch.setattr(decode_sides, "compare", lambda *_: iter(rows[2:]))
+    out = tmp_path / "vllm.json"
+    assert vllm_decode.main(["--out", str(out), *(["--idle"] if idle else [])]) == 0
+    results = read([out])
+    assert [row.get("idle") for row in results.vllm] == [True if idle else None] * 2
+    assert [row.get("idle") for row in results.vllm_host] == [None] * 2
+    assert results.sglang == results.host == []
+    assert len(results.machines) == 2  # one of the rows has a note
+    assert "made up B=8: 0.900 (0.880 to 0.930)" in figures.read(out)
