@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from moi_bench.rows import Row
+from moi_bench.rows import Row, prepare
 from moi_bench.runner import TOKENS, ratio, shared, turns
 
 SIDES = ("plain", "moi")
@@ -56,6 +56,20 @@ def add_arguments(parser: argparse.ArgumentParser, shapes: list[str], options: s
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the rows there")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--model", help=argparse.SUPPRESS)
+
+
+def check(args: argparse.Namespace, kind: str) -> argparse.Namespace:
+    """The same options; ValueError for what cannot be measured, OSError unless --out is free or has rows of `kind`."""
+    for name, values in (("batch", args.batch or [1]), ("rounds", [args.rounds]), ("repeats", [args.repeats])):
+        if min(values) < 1:
+            raise ValueError(f"--{name}={min(values)} is not allowed; it must be an integer >= 1")
+    few, many = args.tokens
+    if not 1 <= few < many:
+        raise ValueError(f"--tokens {few} {many} is not allowed; the first must be >= 1, the second greater")
+    if not isinstance(args.options, dict):
+        raise ValueError(f"--options={json.dumps(args.options):.80} is not allowed; it must be a JSON object")
+    prepare(args.out, kind)
+    return args
 
 
 def compare(args: argparse.Namespace, device: torch.device, host: Host) -> Iterator[Row]:

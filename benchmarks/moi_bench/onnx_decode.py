@@ -23,11 +23,13 @@ from pathlib import Path
 import torch
 
 from moi import MoIConfig, json_text
+from moi_bench.bad_input import checked
 from moi_bench.rows import Row, prepare
 from moi_bench.runner import record, shared
 from moi_bench.shapes import SHAPES
 from moi_engines import Engine, SamplingParams, load_engine
 
+_PROMPT = 32  # tokens
 _EXPORT = """
 import json, resource, sys, time
 from moi_engines.onnx_export import export
@@ -41,7 +43,7 @@ print(json.dumps({"seconds": time.perf_counter() - start, "peak_bytes": peak}))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure and write the rows; 0 if each could be measured."""
+    """Measure and write the rows; 0 if each could be measured, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="moi_bench.onnx_decode", description="Measure ONNX export and decoding.")
     parser.add_argument("--model", type=Path, help="model folder (default: random weights, Qwen3-0.6B shape)")
     parser.add_argument("--variant", choices=["static", "concat"], default="static")
@@ -52,11 +54,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--int4", action="store_true", help="measure an int4 graph, too")
     parser.add_argument("--quick", action="store_true", help="a tiny model: does the benchmark run?")
     args = parser.parse_args(argv)
-    prepare(args.out, "onnx")
+    if checked("moi_bench.onnx_decode", lambda: _check(args)) is None:
+        return 2
     common = shared(torch.device("cpu"), "transformers", "onnx", "onnxruntime")
     with tempfile.TemporaryDirectory() as scratch:
         record((common | row for row in measure(args, Path(scratch))), args.out, _log)
     return 0
+
+
+def _check(args: argparse.Namespace) -> argparse.Namespace:
+    """ValueError for what cannot be measured, OSError for folders and files that do not do."""
+    # A fastest tenth takes two tokens after the first.
+    for name, least in (("rounds", 1), ("new_tokens", 3), ("max_length", _PROMPT + args.new_tokens)):
+        if getattr(args, name) < least:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option}={getattr(args, name)} is not allowed; it must be an integer >= {least}")
+    if args.model is not None and not args.model.is_dir():
+        raise NotADirectoryError(f"--model {args.model} is no folder")
+    prepare(args.out, "onnx")
+    return args
 
 
 def _log(row: Row) -> None:
@@ -124,7 +140,7 @@ def _round(
 ) -> dict[str, list[float]]:
     """ms of each token but the first; `tokens` receives the ids."""
     sampling = SamplingParams(temperature=0.0, max_new_tokens=new_tokens, ignore_eos=True)
-    prompt = [[7 * i % 250 + 2 for i in range(32)]]
+    prompt = [[7 * i % 250 + 2 for i in range(_PROMPT)]]
     streams = {
         name: engine.stream(prompt, sampling, MoIConfig(policy="token" if "plain" in name else "moi"))
         for name, engine in engines.items()

@@ -126,8 +126,10 @@ class Rates(ReadModel):
     moi: Positive
 
 
-class SGLangRow(Environment):
-    """`python -m moi_bench.sglang_decode`: throughput with the plugin over that without."""
+class DecodeRow(Environment):
+    """`python -m moi_bench.sglang_decode` and `vllm_decode`: throughput with the plugin over that without; idle: on,
+    with every request plain.
+    """
 
     shape: str
     batch: Count
@@ -137,10 +139,11 @@ class SGLangRow(Environment):
     ratio_p90: Positive
     added_us: Number
     target_ratio: Positive | None = None
+    idle: bool = False
 
 
 class HostRow(Environment):
-    """`python -m moi_bench.sglang_decode`: the plugin's host time, in microseconds."""
+    """`python -m moi_bench.sglang_decode` and `vllm_decode`: the plugin's host time, in microseconds."""
 
     piece: str
     batch: Count
@@ -196,17 +199,20 @@ AnyRow = Annotated[
     Annotated[OpRow, Tag("op")]
     | Annotated[EngineRow, Tag("engine")]
     | Annotated[ServeRow, Tag("serve")]
-    | Annotated[SGLangRow, Tag("sglang")]
+    | Annotated[DecodeRow, Tag("sglang")]
     | Annotated[HostRow, Tag("host")]
+    | Annotated[DecodeRow, Tag("vllm")]
+    | Annotated[HostRow, Tag("vllm_host")]
     | Annotated[ONNXRow, Tag("onnx")]
     | Annotated[AbsentOp, Tag("op absent")]
     | Annotated[AbsentEngine, Tag("engine absent")]
     | Annotated[AbsentEngine, Tag("serve absent")],
     Discriminator(_tag),
 ]
-# What rows from before they said their kind say instead, or, of SGLang, where one file holds two kinds.
+# What rows from before they said their kind say instead, or, of SGLang and vLLM, where one file holds two kinds.
 _KINDS = {kind: kind for kind in ("op", "engine", "serve")}
 _WHATS = {"decode throughput": "sglang", "host time per decode step": "host"}
+_VLLM = {"decode throughput": "vllm", "host time per decode step": "vllm_host"}
 _MEASURES = {"export": "onnx", "decode": "onnx"}
 
 
@@ -226,7 +232,8 @@ def _adapter() -> TypeAdapter[Any]:
 
 
 def _kind(row: Row, where: str) -> str:
-    for key, kinds in (("what", _WHATS), ("measure", _MEASURES), ("kind", _KINDS)):
+    whats = _VLLM if row.get("kind") == "vllm" else _WHATS
+    for key, kinds in (("what", whats), ("measure", _MEASURES), ("kind", _KINDS)):
         if key in row:
             if row[key] not in [*kinds]:  # it may be a list, which no table finds
                 raise ValueError(f"{where} has {key}={row[key]!r}; allowed: {', '.join(kinds)}")

@@ -55,7 +55,7 @@ class ServeCase:
     def name(self) -> str:
         """Model, load and share in words, the key of its rows."""
         model = self.model if self.model in SHAPES else model_name(Path(self.model))
-        return f"{model} C={self.concurrency} N={self.requests}"
+        return f"{model} C={self.concurrency} N={self.requests} share={self.share:g}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,17 +135,22 @@ def _time(cases: list[ServeCase], rounds: int, target: Target) -> list[Row]:
     return [rows[case] for case in cases]
 
 
+def mixed(case: ServeCase, share: float) -> int:
+    """How many of the requests mix: their share, rounded to a whole number."""
+    return round(share * case.requests)
+
+
 def requests(case: ServeCase, share: float, turn: int) -> list[Question]:
-    """The chats of a turn; which of them mix is drawn anew each turn, their number is exact."""
+    """The chats of a turn; which of them mix is drawn anew each turn, their number is `mixed(case, share)`."""
     rng = random.Random(f"{turn}")
-    mixed = set(rng.sample(range(case.requests), round(share * case.requests)))
+    mixing = set(rng.sample(range(case.requests), mixed(case, share)))
     sampling = SamplingParams(0.8, max_new_tokens=case.new_tokens, ignore_eos=True)
     return [
         Question(
             " ".join(rng.choices(_WORDS, k=case.prompt_words)),
             chat=True,
             sampling=sampling,
-            settings={"policy": "moi", "beta": 1.0} if index in mixed else {"policy": "token"},
+            settings={"policy": "moi", "beta": 1.0} if index in mixing else {"policy": "token"},
         )
         for index in range(case.requests)
     ]
@@ -210,8 +215,14 @@ def _cases(args: argparse.Namespace) -> list[ServeCase]:
         if not 0 < share <= 1:
             raise ValueError(f"--share={share:g} is not allowed; it must be in (0, 1], plain is always measured")
     sizes = (args.prompt_words, args.new_tokens)
-    return [
+    cases = [
         ServeCase(args.model, share, c, args.requests or max(8, 4 * c), *sizes)
         for c in args.concurrency
         for share in args.share
     ]
+    for case in cases:
+        if not mixed(case, case.share):
+            raise ValueError(
+                f"--share={case.share:g} of --requests={case.requests} is not allowed; it comes to no request at all"
+            )
+    return cases

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from moi_bench import decode_sides
+from moi_bench.bad_input import checked
 from moi_bench.decode_sides import Host, rate
-from moi_bench.rows import Row, dumps, prepare
+from moi_bench.rows import Row, dumps
 from moi_bench.runner import record
 from moi_bench.sglang_host import host_time
 from moi_bench.shapes import SHAPES
@@ -48,10 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """As a command of its own."""
+    """As a command of its own: 0, or 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m moi_bench.sglang_decode", description=__doc__)
     add_arguments(parser)
-    return run(parser.parse_args(argv))
+    args = parser.parse_args(argv)
+    return 2 if checked("moi_bench.sglang_decode", lambda: decode_sides.check(args, "sglang")) is None else run(args)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,7 +63,6 @@ def run(args: argparse.Namespace) -> int:
     if args.side is not None:
         sys.stdout.write("\n" + json.dumps(measure_side(args, device)) + "\n")
         return 0
-    prepare(args.out, "sglang")
     hooks: Iterator[Row] = iter(()) if args.no_host_time else host_time(device)
     rows = record(itertools.chain(hooks, decode_sides.compare(args, device, _HOST)), args.out)
     sys.stdout.write(dumps(rows) + "\n")

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from moi_bench import decode_sides
+from moi_bench.bad_input import checked
 from moi_bench.decode_sides import Host, rate
-from moi_bench.rows import Row, dumps, prepare
+from moi_bench.rows import Row, dumps
 from moi_bench.runner import record
 from moi_bench.shapes import SHAPES
 from moi_bench.vllm_host import host_time
@@ -45,14 +46,15 @@ _HOST = Host("vllm", "moi_bench.vllm_decode", {"VLLM_PLUGINS": "none"}, _config,
 
 
 def main(argv: list[str] | None = None) -> int:
-    """As a command of its own."""
+    """As a command of its own: 0, or 2 for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m moi_bench.vllm_decode", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     decode_sides.add_arguments(parser, _shapes(), "vLLM's EngineArgs")
     parser.add_argument("--host-time", action="store_true", help="the plugin's host time alone")
     parser.add_argument("--idle", action="store_true", help="the plugin on, every request plain (target 0.996)")
-    return run(parser.parse_args(argv))
+    args = parser.parse_args(argv)
+    return 2 if checked("moi_bench.vllm_decode", lambda: decode_sides.check(args, "vllm")) is None else run(args)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,11 +64,12 @@ def run(args: argparse.Namespace) -> int:
     if args.side is not None:
         sys.stdout.write("\n" + json.dumps(measure_side(args)) + "\n")
         return 0
-    prepare(args.out, "vllm")
     if args.idle:
         args.options["additional_config"] = {"moi": {"policy": "token"}}
     throughput: Iterator[Row] = iter(()) if args.host_time else decode_sides.compare(args, device, _HOST)
-    rows = ({"kind": "vllm", **row} for row in itertools.chain(host_time(device), throughput))
+    idle = {"idle": True} if args.idle else {}
+    measured = itertools.chain(host_time(device), ({**row, **idle} for row in throughput))
+    rows = ({"kind": "vllm", **row} for row in measured)
     sys.stdout.write(dumps(record(rows, args.out)) + "\n")
     return 0
 

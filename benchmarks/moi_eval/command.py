@@ -80,9 +80,9 @@ def _add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
     several = f"several times, also of one name, for a grid: {parameter_help()}"
     group.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help=several)
     group.add_argument("--beta", nargs="+", type=float, help="short for --param beta=B (default: 1)")
-    group.add_argument("--temperature", nargs="+", type=float, default=[1.0], metavar="T")
-    group.add_argument("--top-p", nargs="+", type=float, default=[1.0], metavar="P")
-    group.add_argument("--sweep", choices=["paper"], help="the paper's grid of beta x temperature x top-p")
+    group.add_argument("--temperature", nargs="+", type=float, metavar="T", help="(default: 1)")
+    group.add_argument("--top-p", nargs="+", type=float, metavar="P", help="(default: 1)")
+    group.add_argument("--sweep", choices=["paper"], help="the paper's grid of beta x temperature x top-p, instead")
     group.add_argument("--preset", choices=list(PRESETS), help="K, entropy and prior (default: official)")
     group.add_argument(
         "--longer", type=int, nargs="+", default=[], metavar="X", help="plain arms with X times the limit, beside"
@@ -119,13 +119,13 @@ def _on_engine(args: argparse.Namespace) -> int:
     folder = _folder(args)
     chat = _chat(args.prompt, load_tokenizer(folder, bool(args.trust_remote_code)))
     plan = _plan(args, chat)
-    where = {key: getattr(args, key) or "auto" for key in ("device", "dtype")}
-    device = torch.device("cuda" if torch.cuda.is_available() and where["device"] != "cpu" else "cpu")
+    given = (args.device or "auto", args.dtype or "auto")
+    device = torch.device("cuda" if torch.cuda.is_available() and given[0] != "cpu" else "cpu")
     plan.task.check_outputs(args.out, [arm.label for arm in plan.arms])
-    book = _journal(args, plan, _settings(args, plan, folder, where, chat), device)
+    book = _journal(args, plan, _settings(args, plan, folder, given, chat), device)
     try:
         if len(book.samples) < plan.total:
-            memory_check.check_fits(folder, **where)
+            memory_check.check_fits(folder, *given)
             _decode(args, plan, folder, book, chat)
     finally:
         book.close()
@@ -182,8 +182,9 @@ def _plan(args: argparse.Namespace, chat: bool) -> Plan:
     options = TaskOptions(args.data, args.n, args.seed, chat, args.numbers, config=config, run_code=run_code)
     task = make_task(args.task, options)
     parameters = grid.parameter_grid(args.param, args.beta, args.policy)
-    temperatures, top_p = args.temperature, args.top_p
+    temperatures, top_p = args.temperature or [1.0], args.top_p or [1.0]
     if args.sweep == "paper":
+        _check_sweep(args, parameters)
         parameters["beta"] = list(grid.PAPER_BETAS)
         temperatures, top_p = grid.PAPER_TEMPERATURES, grid.PAPER_TOP_P
     arms = grid.make_arms(args.policy, parameters, temperatures, top_p)
@@ -193,8 +194,19 @@ def _plan(args: argparse.Namespace, chat: bool) -> Plan:
     return Plan(task, arms, args.samples, args.seed, limit, batch, MoIConfig.preset(args.preset or "official"))
 
 
-def _settings(args: argparse.Namespace, plan: Plan, folder: Path, where: dict[str, str], chat: bool) -> dict[str, Any]:
-    """What must stay the same when a file is resumed."""
+def _check_sweep(args: argparse.Namespace, parameters: dict[str, list[float]]) -> None:
+    given = {"--temperature": args.temperature, "--top-p": args.top_p, "--beta": args.beta}
+    for option, values in {**given, "--param beta": parameters.get("beta")}.items():
+        if values is not None:
+            raise ValueError(
+                f"--sweep paper and {option} do not go together; the sweep is of beta, temperature and top-p"
+            )
+
+
+def _settings(args: argparse.Namespace, plan: Plan, folder: Path, given: tuple[str, str], chat: bool) -> dict[str, Any]:
+    """What must stay the same when a file is resumed: of `given`, device and dtype, what they mean on this machine."""
+    placed = ENGINES[args.engine].placed
+    where = dict(zip(("device", "dtype"), placed(*given) if placed else given, strict=True))
     base = {key: value for key, value in plan.base.to_dict().items() if key in ("top_k", "entropy", "prior")}
     mine = {"model": identity(folder), "engine": args.engine, **where, "threads": args.threads, "moi": base}
     return {**mine, **_shared_settings(plan, chat), "batch": plan.batch}

@@ -65,11 +65,15 @@ def _driver() -> str | None:
     return found.splitlines()[0] if found else None
 
 
-def commit(folder: Path = Path(__file__).parent) -> str | None:
-    """The commit that `folder` was checked out at, or None outside a checkout; "-dirty" where tracked files changed.
+def commit(file: Path = Path(__file__)) -> str | None:
+    """The commit that `file` was checked out at; "-dirty" where tracked files changed; None unless git tracks the file.
 
-    Results do not count: a run that is written into the checkout would spoil the next one's commit.
+    An installation in somebody's project is in that project's repository, whose commit says nothing of it. Results do
+    not count: a run that is written into the checkout would spoil the next one's commit.
     """
+    folder = file.parent
+    if _printed("git", "-C", str(folder), "ls-files", "--error-unmatch", "--", file.name) is None:
+        return None
     found = _printed("git", "-C", str(folder), "rev-parse", "--verify", "--quiet", "HEAD")
     changed = _printed("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no", "--", *_SOURCES)
     return f"{found}-dirty" if found and changed else found

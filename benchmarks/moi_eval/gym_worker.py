@@ -35,7 +35,7 @@ class Gym:
         make, settings = DATASETS[name]
         fields = [field.name for field in dataclasses.fields(settings) if field.name not in ("seed", "size")]
         for key in config:
-            if key not in (*fields, "seed", "size"):
+            if key not in (*fields, "seed", "size"):  # these two are --seed and --n
                 return {"error": f"--task-config {key} is none of rg:{name}; allowed: {', '.join(fields)}"}
         try:
             made = settings(**config)

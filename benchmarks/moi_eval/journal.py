@@ -97,9 +97,13 @@ class _Known:
             raise ValueError(f"{where} has sample={sample['sample']}; allowed: 0 to {settings['samples'] - 1}")
         if sample["tokens"] > (most := self._arms[sample["arm"]]):
             raise ValueError(f"{where} has tokens={sample['tokens']}; allowed: 1 to {most}")
-        self._items.add(sample["item"])
-        if len(self._items) > task["n"]:
-            raise ValueError(f"{where} has item={sample['item']!r}, problem {len(self._items)} of {task['n']}")
+        if sample["item"] not in self._items and len(self._items) >= task["n"]:
+            raise ValueError(f"{where} has item={sample['item']!r}, problem {len(self._items) + 1} of {task['n']}")
+        self.note(sample["item"])
+
+    def note(self, item: str) -> None:
+        """Count a problem that is in the file."""
+        self._items.add(item)
 
 
 def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
@@ -133,6 +137,7 @@ class Journal:
         self._path = path
         self._file = file
         self._header = header
+        self._known = _Known(header["settings"])
         self.samples = samples
 
     @classmethod
@@ -174,14 +179,23 @@ class Journal:
         if contents.torn or not contents.samples:
             self._file.truncate(contents.end if contents.samples else 0)
         self.samples = contents.samples
+        for key in contents.samples:
+            self._known.note(key.item)
 
     def append(self, key: Key, record: dict[str, Any]) -> None:
-        """Write a finished sample; it is on disk when this returns."""
+        """Write a finished sample; it is on disk when this returns.
+
+        Raises ValueError for one that `load` would refuse, before anything of it is written.
+        """
         line = {**key._asdict(), **record}
-        assert _NEEDED_KEYS <= set(line) <= _SAMPLE_KEYS
+        encoded, where = _encoded(line), f"arm {key.arm!r}, problem {key.item!r}, sample {key.sample}"
+        validate(Sample, written := json.loads(encoded), where)
+        self._known.check(written, where)
+        if key in self.samples:
+            raise ValueError(f"{where} is in {self._path} already")
         if not self.samples:
-            self._write(self._header)
-        self._write(line)
+            self._write(_encoded(self._header))
+        self._write(encoded)
         self.samples[key] = line
 
     def close(self) -> None:
@@ -190,11 +204,15 @@ class Journal:
             self._path.resolve().unlink(missing_ok=True)
         self._file.close()
 
-    def _write(self, record: dict[str, Any]) -> None:
-        text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        self._file.write(text.encode(errors="replace") + b"\n")  # half a surrogate in a text is no Unicode
+    def _write(self, line: bytes) -> None:
+        self._file.write(line + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def _encoded(record: dict[str, Any]) -> bytes:
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="replace")  # half a surrogate in a text is no Unicode
 
 
 def _lock(path: Path, file: BinaryIO) -> None:

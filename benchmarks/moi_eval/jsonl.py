@@ -50,12 +50,26 @@ def field(path: Path, number: int, record: Mapping[str, Any], names: tuple[str, 
         value = record.get(name)
         if value is None or (isinstance(value, str) and not value.strip()):
             continue
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise ValueError(f"{path} line {number} has {name!r}={_short(value)}; it must be text or a number")
-        return _unicode(path, number, name, str(value))
+        return text(path, number, name, value)
     raise ValueError(
         f"{path} line {number} has no {' or '.join(map(repr, names))}; it has: {_short(', '.join(record))}"
     )
+
+
+def text(path: Path, number: int, name: str, value: Any) -> str:
+    """A value as text; ValueError for one that is no text or number, or that holds half a character."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"{path} line {number} has {name!r}={_short(value)}; it must be text or a number")
+    return _unicode(path, number, name, str(value))
+
+
+def lower_keys(path: Path, number: int, record: Mapping[str, Any]) -> dict[str, Any]:
+    """An object with lower-case keys; ValueError where one stands twice with two values."""
+    lower: dict[str, Any] = {}
+    for key, value in record.items():
+        if lower.setdefault(key.lower(), value) != value:
+            raise ValueError(f"{path} line {number} has {key!r} twice, in upper and lower case, with two values")
+    return lower
 
 
 def optional(path: Path, number: int, record: Mapping[str, Any], names: tuple[str, ...], default: str) -> str:
@@ -84,11 +98,7 @@ def _record(path: Path, number: int, line: str) -> dict[str, Any]:
         raise ValueError(f"{path} line {number} is not valid JSON: {error}") from None
     if not isinstance(record, Mapping):
         raise ValueError(f"{path} line {number} is not a JSON object")
-    lower: dict[str, Any] = {}
-    for key, value in record.items():
-        if lower.setdefault(key.lower(), value) != value:
-            raise ValueError(f"{path} line {number} has {key!r} twice, in upper and lower case, with two values")
-    return lower
+    return lower_keys(path, number, record)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,23 +1,17 @@
-"""math-verify in a process of its own: a line of JSON with LaTeX goes in, a line with an integer or null comes out."""
+"""math-verify in a process of its own: LaTeX goes in, an integer or null comes out."""
 
 from __future__ import annotations
 
-import atexit
-import json
-import re
-import select
-import subprocess
-import sys
 import threading
 from importlib.util import find_spec
 from typing import Any
 
+from moi_eval.worker import Worker, serve
+
 SECONDS = 5.0
-_START_SECONDS = 120.0  # imports on a busy machine
-_MEMORY = 4 << 30
 _LARGEST = 10**15
 _lock = threading.Lock()
-_process: subprocess.Popen[bytes] | None = None
+_worker: Worker | None = None
 
 
 def require() -> None:
@@ -27,76 +21,48 @@ def require() -> None:
 
 
 def integer(latex: str, seconds: float = SECONDS) -> int | None:
-    """The integer that a formula comes to; None if it is none, several, or takes longer than `seconds`."""
+    """The integer that a formula comes to; None if it is none, several, or takes longer than `seconds`.
+
+    Raises ImportError without math-verify, RuntimeError for one that does not work.
+    """
     require()
-    global _process
+    global _worker
     with _lock:
-        if _process is None or _process.poll() is not None:
-            _process = _start()
-        try:
-            answer = _ask(_process, json.dumps(latex), seconds)
-        except (OSError, EOFError):  # it took too long, or more memory than it may
-            stop()
-            return None
-    return int(answer) if re.fullmatch(rb"-?[0-9]{1,16}", answer) else None
+        if _worker is None:
+            _worker = _started()
+    found: int | None = _worker.ask(latex, seconds)
+    return found
 
 
-def stop() -> None:
-    """End the process; the next question starts another."""
-    global _process
-    if _process is not None:
-        _process.kill()
-        _process.wait()
-        for pipe in (_process.stdin, _process.stdout):
-            if pipe is not None:
-                pipe.close()
-    _process = None
-
-
-def _start() -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", __name__],
-        bufsize=0,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the caller
-    )
-    atexit.register(stop)
-    if _ask(process, '"1"', _START_SECONDS) != b"1":
-        raise RuntimeError("math-verify does not read 1; pip install 'mixture-of-inputs[eval]' again")
-    return process
-
-
-def _ask(process: subprocess.Popen[bytes], line: str, seconds: float) -> bytes:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(line.encode() + b"\n")
-    ready, _, _ = select.select([process.stdout], [], [], seconds)
-    answer = process.stdout.readline() if ready else b""
-    if not answer.endswith(b"\n"):
-        raise EOFError
-    return answer.strip()
+def _started() -> Worker:
+    worker = Worker("moi_eval.mathematics", "1")
+    try:
+        found = worker.start()
+    except RuntimeError:
+        found = None
+    if found != 1:
+        worker.stop()
+        raise RuntimeError(
+            "math-verify does not start, or does not read 1; pip install 'mixture-of-inputs[eval]' again"
+        )
+    return worker
 
 
 def main() -> None:
     """Answer questions from standard input until it ends."""
-    import resource
-
     from math_verify import LatexExtractionConfig, parse
 
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     config = LatexExtractionConfig(boxed_match_priority=0)
-    for line in sys.stdin:
-        value = None
+
+    def answer(latex: str) -> int | None:
         try:
-            latex = f"\\boxed{{{json.loads(line)}}}"
-            found = parse(latex, [config], fallback_mode="no_fallback", parsing_timeout=None)
+            found = parse(f"\\boxed{{{latex}}}", [config], fallback_mode="no_fallback", parsing_timeout=None)
             value = _value(found[0]) if found else None
         except Exception:  # whatever a model's text makes of a parser: it is no integer
-            value = None
-        sys.stdout.write(f"{'null' if value is None else value}\n")
-        sys.stdout.flush()
+            return None
+        return value if value is not None and abs(value) <= _LARGEST else None
+
+    serve(answer)
 
 
 def _value(found: Any) -> int | None:

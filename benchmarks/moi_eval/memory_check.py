@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from moi_engines.model_source import model_name
+from moi_engines.precision import device_here, dtype_here
 from moi_eval.extras import require
 
 _WIDTH = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -45,10 +46,8 @@ def check_fits(folder: Path, device: str = "auto", dtype: str = "auto") -> None:
 
 def check_size(name: str, count: float, device: str = "auto", dtype: str = "auto") -> None:
     """The same for a model of `count` parameters, whose weights may be on no disk."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if dtype == "auto":
-        dtype = "float32" if device == "cpu" else "bfloat16"
+    device = device_here(device)
+    dtype = dtype_here(dtype, device)
     needed, free = count * _WIDTH.get(dtype, 4), free_bytes(device)
     if free is not None and needed > free:
         raise ValueError(

@@ -29,7 +29,7 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--server-kind", choices=list(DIALECTS), help="default: what /v1/models says")
     most = server_run.CONCURRENCY
     group.add_argument("--concurrency", type=int, default=most, metavar="C", help=f"requests at a time ({most})")
-    text = f"how long a request is tried again when servers fail ({PATIENCE_S:g})"
+    text = f"how long a request waits to be tried again, in all, when servers fail ({PATIENCE_S:g})"
     group.add_argument("--patience", type=float, default=PATIENCE_S, metavar="SECONDS", help=text)
 
 

@@ -35,7 +35,8 @@ def run_missing(
 
     pool  not entered yet
 
-    Raises what `Pool.ask` and `check_mixed` do; what was finished is on file by then.
+    Raises what `Pool.ask` and `check_mixed` do; what was finished is on file by then. Problems that a server refuses
+    are a ValueError when nothing else is left to do, or after `concurrency` of them.
     """
     asyncio.run(_run(pool, served, plan, journal, tick, chat, concurrency))
 
@@ -46,17 +47,26 @@ async def _run(
     async with pool:
         await prove(pool, served, [_question(plan, (arm, plan.task.items[0], 0), chat) for arm in plan.arms])
         todo = iter(list(_missing(plan, journal)))  # shared: each worker takes the next
+        refused = list[tuple[_Wanted, ValueError]]()
 
         async def work() -> None:
             for wanted in todo:
                 question = _question(plan, wanted, chat)
-                answer = await pool.ask(question, served)
+                try:
+                    answer = await pool.ask(question, served)
+                except ValueError as error:
+                    refused.append((wanted, error))
+                    return  # so many refusals at most, the others go on
                 check_mixed(question, answer, "a server")
                 record = await asyncio.to_thread(_record, plan.task, wanted[1], answer)  # code may run for seconds
                 journal.append(_key(wanted), record)
                 tick(wanted[0], 1)
 
         await _together([asyncio.create_task(work()) for _ in range(concurrency)])
+    if refused:
+        (arm, item, _), error = refused[0]
+        more = f" ({len(refused)} requests were refused)" if len(refused) > 1 else ""
+        raise ValueError(f"problem {item.id!r}, arm {arm.label!r}: {error}{more}")
 
 
 async def _together(tasks: list[asyncio.Task[None]]) -> None:

@@ -40,13 +40,21 @@ def share_interval(solved: Sequence[int], samples: int) -> tuple[float, float]:
 
 
 def difference_interval(differences: Sequence[int], samples: int) -> tuple[float, float, float]:
-    """(mean, low, high) of the difference in share solved, paired by problem; 95 %, normal approximation."""
+    """(mean, low, high) of the difference in share solved, paired by problem; 95 %, normal approximation.
+
+    Where all problems differ alike there is no spread to take it from. Problems of another kind were then seen in none
+    of n, so their share is at most q with (1 - q)^n = 2.5 % (Clopper and Pearson's bound at none of n), and each of
+    them moves the mean by at most 1 + |mean|, since differences are in -1..1.
+    """
     require("eval", "scipy")
     from scipy.stats import norm
 
     means = [difference / samples for difference in differences]
     mean = statistics.fmean(means)
-    half = float(norm.ppf(0.975)) * statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else 1.0
+    if len(set(differences)) > 1:
+        half = float(norm.ppf(0.975)) * statistics.stdev(means) / math.sqrt(len(means))
+    else:
+        half = (1 - 0.025 ** (1 / len(means))) * (1 + abs(mean))
     return mean, max(-1.0, mean - half), min(1.0, mean + half)
 
 

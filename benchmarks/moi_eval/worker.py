@@ -38,7 +38,7 @@ class Worker:
     def ask(self, question: Any, seconds: float) -> Any:
         """The answer, or None if it takes longer than `seconds`, or the process ends over it."""
         with self._lock:
-            if self._process is None:
+            if self._process is None or self._process.poll() is not None:  # somebody ended it: the question is good
                 self._start()
             try:
                 return self._exchange(question, seconds)

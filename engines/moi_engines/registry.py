@@ -81,6 +81,7 @@ class EngineSpec:
     random_weights  it makes random weights in place for a folder that has none
     in_process      it decodes in this process, beside which transformers' `generate` can be measured
     types           (model folder) -> what it computes with on this machine by default; None: float32
+    placed          (--device, --dtype) -> kind of device and type that they mean on this machine; None: not known here
     baseline        what plain decoding is, that MoI is measured against: what `Engine.plain` gives
     plain_folder    plain decoding needs a folder of its own, prepared with mixing=False
     server          (model folder, arguments of `moi serve`) -> the command line of its server; None: it has none
@@ -102,6 +103,7 @@ class EngineSpec:
     random_weights: bool = False
     in_process: bool = True
     types: Callable[[Path], Types] | None = None
+    placed: Callable[[str, str], tuple[str, str]] | None = None
     baseline: str = "the same engine, rows of policy token"
     plain_folder: bool = False
     server: Callable[[Path, Any], list[str]] | None = None

@@ -14,6 +14,7 @@ from moi.policies import policy_named
 from moi_engines.checkpoint import load_config
 from moi_engines.hosted_engine import Host, HostedEngine, events
 from moi_engines.parity_types import Types
+from moi_engines.precision import device_here, dtype_here, placed_by_host
 from moi_engines.protocol import FinishReason, TokenEvent
 from moi_engines.registry import EngineSpec, Workload
 from moi_engines.request import SequenceState
@@ -57,11 +58,10 @@ class SGLangEngine(HostedEngine):
         folder = self._load(model, revision, trust_remote_code, options, "context_length")
         if self.limits.positions is not None:
             self.limits = replace(self.limits, positions=self.limits.positions - RESERVED)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_here(device)
         if device == "cpu":
             options = {**_ON_CPU, **options}
-            dtype = "float32" if dtype == "auto" else dtype
+            dtype = dtype_here(dtype, device)
         options = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code, **options}
         self._host = _SGLang(folder, options)
         self.mixing = mixing
@@ -173,6 +173,7 @@ SPEC = EngineSpec(
     random_weights=True,
     in_process=False,
     types=_types,
+    placed=placed_by_host,
     baseline="the same server, plain requests that report nothing",
     server=server,
 )

@@ -11,6 +11,7 @@ import torch
 from moi_engines.base import RowEngine
 from moi_engines.checkpoint import load_checkpoint
 from moi_engines.parity_types import Types
+from moi_engines.precision import device_here, dtype_here, placed
 from moi_engines.protocol import TokenEvent
 from moi_engines.registry import EngineSpec, SelfTest
 from moi_engines.request import SequenceState
@@ -46,9 +47,7 @@ class TorchEngine(RowEngine):
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is not allowed; batch_size must be an integer >= 1")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = torch.device(device_here(device))
         self.checkpoint = load_checkpoint(
             model,
             self.device,
@@ -75,16 +74,15 @@ class TorchEngine(RowEngine):
 
 def _dtype(name: str, device: torch.device) -> torch.dtype:
     names = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if name not in names:
+    if name != "auto" and name not in names:
         raise ValueError(f"dtype={name!r} is unknown; allowed: auto, {', '.join(names)}")
-    return names[name]
+    return names[dtype_here(name, device.type)]
 
 
 def _types(model: Path) -> Types:
     """Of dtype "auto"."""
-    return Types("bfloat16", "bfloat16") if torch.cuda.is_available() else Types()
+    name = dtype_here("auto", device_here("auto"))
+    return Types(name, name)
 
 
 SPEC = EngineSpec(
@@ -95,6 +93,7 @@ SPEC = EngineSpec(
     library="transformers",
     tuned=lambda folder, workload: {"batch_size": workload.batch},
     types=_types,
+    placed=placed,
     baseline="the same loop without the op",
     # The reference itself: the device and implementation that "auto" picks, rows one by one, float32 everywhere.
     selftest=SelfTest(options={"dtype": "float32", "batch_size": 1}, types=Types()),

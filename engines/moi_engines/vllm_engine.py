@@ -13,6 +13,7 @@ from moi.policies import policy_named
 from moi_engines.checkpoint import load_config
 from moi_engines.hosted_engine import Host, HostedEngine, events
 from moi_engines.parity_types import Types
+from moi_engines.precision import placed_by_host
 from moi_engines.protocol import FinishReason, TokenEvent
 from moi_engines.registry import EngineSpec, Workload
 from moi_engines.request import SequenceState
@@ -205,6 +206,7 @@ SPEC = EngineSpec(
     random_weights=True,
     in_process=False,
     types=_types,
+    placed=placed_by_host,
     baseline="the same vLLM, plain requests that report nothing",
     server=server,
     request={"vllm_xargs": {"moi_beta": 0.5}},

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from moi_bench.bad_input import checked
 from moi_bench.gpu import environment, summary
 from moi_bench.gpu.day import Day
 from moi_bench.gpu.environment import Place
@@ -29,10 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     """0 if no step failed, 1 if one did, 2 for bad input or without a GPU, 130 after Ctrl-C."""
     given = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(given)
-    try:
-        day = _day(args, given)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"moi_bench.gpu: {error}\n")
+    day = checked("moi_bench.gpu", lambda: _day(args, given))
+    if day is None:
         return 2
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it gets the table, too
     status = 0
@@ -45,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     records = [*day.records.values()]
     summary.write(args.out, day.about, records)
     sys.stdout.write(f"\n{summary.table(records)}\n")
-    return status or int(any(record["status"] == "failed" for record in records))
+    return status or int(day.failed)
 
 
 def _parser() -> argparse.ArgumentParser:

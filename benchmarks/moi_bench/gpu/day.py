@@ -21,7 +21,7 @@ LEAST_S = 15.0  # that must be left for a job to begin
 
 @dataclass
 class Day:
-    """What is known of each job, by name: at first from an earlier run.
+    """What is known of each job, by name: at first from an earlier run, whose other jobs stay behind those of this one.
 
     about    heads the summary
     until    when the budget is over, in seconds of time.monotonic()
@@ -40,7 +40,9 @@ class Day:
         """All jobs, or those of some steps; KeyboardInterrupt after Ctrl-C, when the one that ran is ended and on
         file."""
         (self.place.out / "logs").mkdir(parents=True, exist_ok=True)
-        self.records = {job.name: self.records.get(job.name) or job.record("not run") for job in self.jobs}
+        mine = {job.name: self.records.get(job.name) or job.record("not run") for job in self.jobs}
+        earlier = {name: found for name, found in self.records.items() if found["seconds"] is not None}  # other models'
+        self.records = mine | {name: found for name, found in earlier.items() if name not in mine}
         for number, job in enumerate(self.jobs, 1):
             if steps is None or job.step.name in steps:
                 self.log(f"{number}/{len(self.jobs)} {job.name}: {job.step.what}")
@@ -48,6 +50,11 @@ class Day:
                 # Steps of several models take as long as there is time: they share it.
                 sharers = sum(bool(other.step.each) for other in self.jobs[number - 1 :]) if job.step.each else 1
                 self._one(job, left / sharers)
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of its own jobs failed, in this run or an earlier one."""
+        return any(self.records[job.name]["status"] == "failed" for job in self.jobs)
 
     def _one(self, job: Job, left: float) -> None:
         known = self.records[job.name]

@@ -52,7 +52,7 @@ _WORDS = {"passed": "passed", "failure": "failed", "error": "broken", "skipped":
 def _samples(path: Path) -> str:
     """Of `moi eval`; its last line may be cut short."""
     arms: dict[str, list[bool]] = defaultdict(list)
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[1:]:  # texts hold other ends of lines
         try:
             sample = json.loads(line)
         except ValueError:

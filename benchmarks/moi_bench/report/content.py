@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from moi_bench.report import eval_figures, figures, headline, scaling, tables
+from moi_bench.report.host_tables import host_table, throughput_table
 from moi_bench.report.onnx_table import onnx_table
 from moi_bench.report.results import Evaluation, Results, is_real
-from moi_bench.report.sglang_tables import host_table, throughput_table
 from moi_bench.report.tables import Table
 from moi_bench.rows import Row
 from moi_eval.summary import NOTE
+
+_MIXED = "With it, every request is mixed."
 
 
 @dataclass
@@ -82,10 +84,18 @@ def _servers(results: Results) -> Iterator[Section]:
         yield Section("Serving: chats over HTTP", notes, tables=[tables.serve_table(results.serve)])
         yield from _scaling("What MoI adds to a token, all requests counted", scaling.serve_plots(results.serve))
     if results.sglang:
-        note = "With it, every request is mixed."
-        yield Section("SGLang without and with the plugin", [note], tables=[throughput_table(results.sglang)])
+        yield Section("SGLang without and with the plugin", [_MIXED], tables=[throughput_table(results.sglang)])
     if results.host:
         yield Section("SGLang: the plugin's host time per decode step", tables=[host_table(results.host)])
+    if results.vllm:
+        note = f"{_MIXED[:-1]}, unless the row says that all are plain." if _idle(results.vllm) else _MIXED
+        yield Section("vLLM without and with the plugin", [note], tables=[throughput_table(results.vllm)])
+    if results.vllm_host:
+        yield Section("vLLM: the plugin's host time per decode step", tables=[host_table(results.vllm_host)])
+
+
+def _idle(rows: list[Row]) -> bool:
+    return any(row.get("idle") for row in rows)
 
 
 def _computed(results: Results) -> Iterator[Section]:

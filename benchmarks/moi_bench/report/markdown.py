@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from moi_bench.report import tables
+from moi_bench.report.host_tables import host_table, throughput_table
 from moi_bench.report.results import Evaluation, Results
-from moi_bench.report.sglang_tables import host_table, throughput_table
 from moi_bench.report.summary_table import summary_table
 from moi_bench.report.tables import Table
 
@@ -30,6 +30,8 @@ _COMMANDS = {
     "entropy": "moi eval countdown --out countdown.jsonl",
     "sglang": "python -m moi_bench.sglang_decode --out sglang.json",
     "host": "python -m moi_bench.sglang_decode --out sglang.json",
+    "vllm": "python -m moi_bench.vllm_decode --out vllm.json",
+    "vllmhost": "python -m moi_bench.vllm_decode --out vllm.json",
 }
 
 
@@ -46,6 +48,8 @@ def markdown(results: Results) -> dict[str, str]:
         "entropy": _evaluations(results, tables.entropy_table),
         "sglang": _block(throughput_table(results.sglang)),
         "host": _block(host_table(results.host)),
+        "vllm": _block(throughput_table(results.vllm)),
+        "vllmhost": _block(host_table(results.vllm_host)),
         "overhead": _block(tables.overhead_table(results.engine + results.serve)),
         "memory": _block(tables.memory_table()),
     }

@@ -28,13 +28,16 @@ class Results:
     serve: list[Row] = field(default_factory=list)
     sglang: list[Row] = field(default_factory=list)
     host: list[Row] = field(default_factory=list)
+    vllm: list[Row] = field(default_factory=list)
+    vllm_host: list[Row] = field(default_factory=list)
     onnx: list[Row] = field(default_factory=list)
     evals: list[Evaluation] = field(default_factory=list)
 
     @property
     def machines(self) -> list[Row]:
         """The environments of all files, each once."""
-        rows = [*self.op, *self.engine, *self.serve, *self.sglang, *self.host, *self.onnx]
+        rows = [*self.op, *self.engine, *self.serve, *self.sglang, *self.host, *self.vllm]
+        rows += [*self.vllm_host, *self.onnx]
         rows += [evaluation.environment for evaluation in self.evals]
         found = {
             json.dumps([row.get(key) for key in ("device", "driver", "commit", "command", "note")]): row for row in rows

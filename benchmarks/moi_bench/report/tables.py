@@ -106,13 +106,17 @@ def _serve_cells(row: Row) -> list[str]:
     return [
         row["case"]["name"],
         row["engine"],
-        f"{row['case']['share']:.0%}",
+        _percent(row["case"]["share"]),
         f"{row['plain']['tokens_per_s']['median']:.1f}",
         f"{row['moi']['tokens_per_s']['median']:.1f}",
         *_change(row["ratio"]),
         f"{row['moi']['ttft_ms']['median']:.1f}",
         f"{row['moi']['tpot_ms']['median']:.2f}",
     ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
 
 
 def _change(ratio: dict[str, float]) -> list[str]:
@@ -189,7 +193,7 @@ def overhead_table(rows: list[Row]) -> Table:
     for row in rows:
         if row["status"] == "ok":
             figures = [row[side]["tokens_per_s"]["median"] for side in ("plain", "moi")]
-            mixed = f", {row['case']['share']:.0%} MoI requests" if "share" in row["case"] else ""
+            mixed = f", {_percent(row['case']['share'])} MoI requests" if "share" in row["case"] else ""
             name = f"measured: {row['engine']}, {row['case']['name']}{mixed}"
             lines.append([name, *(f"{figure:.2f}" for figure in figures), f"{row['ratio']['median'] - 1:+.2%}"])
     return Table(["output throughput, tokens/s", "plain", "MoI", "change"], lines, [])

@@ -19,8 +19,8 @@ _MACHINE: Row = {
 
 
 def write_samples(folder: Path) -> list[Path]:
-    """Files of the op, the engines, a server, SGLang with and without the plugin, and an evaluation."""
-    rows = {"op": _op(), "engines": _engines(), "serve": _serve(), "sglang": _sglang()}
+    """Files of the op, the engines, a server, SGLang and vLLM with and without the plugin, and an evaluation."""
+    rows = {"op": _op(), "engines": _engines(), "serve": _serve(), "sglang": _sglang(), "vllm": _vllm()}
     folder.mkdir(exist_ok=True)
     paths = []
     for name, found in rows.items():
@@ -96,6 +96,15 @@ def _sglang() -> list[Row]:
         },
         {**host, "piece": "sample", "median_us": 77.7, "p10_us": 70.0, "p90_us": 80.0},
         {**host, "piece": "total", "median_us": 123.4, "target_us": 150},
+    ]
+
+
+def _vllm() -> list[Row]:
+    throughput, *host = _sglang()
+    mixed = throughput | {"tokens_per_second": {"plain": 2000.0, "moi": 1800.0}}
+    idle = throughput | {"tokens_per_second": {"plain": 2000.0, "moi": 1990.0}, "idle": True}
+    return [
+        {"kind": "vllm", **row} for row in (*({**row, "piece": f"{row['piece']} of it"} for row in host), mixed, idle)
     ]
 
 

@@ -53,6 +53,9 @@ class ReasoningGymTask(Task):
             raise ValueError(f"--data {options.data} is not allowed; reasoning-gym makes its own problems")
         if not options.variant:
             raise ValueError("rg needs the name of a generator, such as rg:gsm_symbolic")
+        for key in ("size", "seed"):
+            if key in options.config:
+                raise ValueError(f"--task-config {key}={options.config[key]} is not allowed; use --n and --seed")
         return cls(options.variant, N if options.n is None else options.n, options.seed, options.config)
 
     def judge(self, item: Item, text: str) -> Verdict:

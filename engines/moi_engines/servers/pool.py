@@ -16,6 +16,7 @@ from moi_engines.servers.dialects import DIALECTS, Answer, Dialect, Question
 TIMEOUT_S = 3600.0  # of one request: long texts of slow models
 PATIENCE_S = 60.0
 _REST_S = 2.0  # a server that failed is left alone for so long
+_CONNECT_S = 20.0
 _POLL_S = 0.2
 _BROKEN_OFF = ("abort", "error")  # how a text ends when its server goes down, or dropped it
 
@@ -46,8 +47,8 @@ class Pool:
     """An asynchronous context manager; asks the servers at `urls`.
 
     urls        of their roots, with or without /v1
-    patience_s  for how long a request is tried again, on any server, after 429, 5xx and broken connections, and after
-                404 where it was answered before
+    patience_s  for how long a request waits to be tried again, on any server, after 429, 5xx and broken connections,
+                and after 404 where it was answered before; the time that tries take does not count
 
     The key that servers may want is read from the environment variable OPENAI_API_KEY when the pool is entered.
     Raises ValueError for addresses that are none or stand there twice, ImportError without the openai library.
@@ -61,11 +62,12 @@ class Pool:
         self._servers: list[_Server] = []
 
     async def __aenter__(self) -> Pool:
+        import httpx
         from openai import AsyncOpenAI
 
-        key = os.environ.get("OPENAI_API_KEY", "none")
+        key, timeout = os.environ.get("OPENAI_API_KEY", "none"), httpx.Timeout(self._timeout, connect=_CONNECT_S)
         for url in self.urls:
-            client = AsyncOpenAI(base_url=f"{url}/v1", api_key=key, timeout=self._timeout, max_retries=1)
+            client = AsyncOpenAI(base_url=f"{url}/v1", api_key=key, timeout=timeout, max_retries=1)
             self._servers.append(_Server(url, client))
         return self
 
@@ -102,20 +104,21 @@ class Pool:
         """The answer to one question, from the server at `only` or from any.
 
         Raises ValueError for a request that a server refuses (4xx), RuntimeError for an answer that is none of its
-        kind, OSError when for `patience_s` every try failed.
+        kind, OSError when every try failed until it had waited for `patience_s`.
         """
-        dialect, deadline = DIALECTS[served.kind], time.monotonic() + self._patience
+        dialect, waited = DIALECTS[served.kind], 0.0
         while True:
             server = self._pick(only)
-            if server is None:
-                await asyncio.sleep(_POLL_S)
-            else:
+            if server is not None:
                 answer = await _ask(server, dialect, question, served.model)
                 if answer is not None:
                     return answer
-            if time.monotonic() > deadline:
+            if waited >= self._patience:
                 told = "; ".join(f"{each.url}: {each.failure}" for each in self._servers if each.failure)
                 raise OSError(f"no server answered for {self._patience:g} s ({told})")
+            start = time.monotonic()
+            await asyncio.sleep(_POLL_S)
+            waited += time.monotonic() - start
 
     def _pick(self, only: str | None) -> _Server | None:
         """The server with the fewest requests, of those that did not fail just now."""
@@ -126,8 +129,12 @@ class Pool:
 
 def root(url: str) -> str:
     """A server's root without /v1 and slashes at the end; ValueError for what is no http address."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its brackets, or a port that is no number or above 65535
+        good = False
+    if not good:
         raise ValueError(f"server={url!r} is not allowed; it must be an address such as http://127.0.0.1:30000")
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
 

@@ -22,11 +22,13 @@ pytestmark = pytest.mark.slow
 CASE = ServeCase("narrow-32k", 0.5, 4, 10, 3, 8)
 
 
-def test_the_share_is_exact_and_every_request_says_how_it_decodes() -> None:
+def test_the_share_is_rounded_and_every_request_says_how_it_decodes() -> None:
     made = serve.requests(CASE, 0.5, 1)
     policies = [question.settings["policy"] for question in made]
     assert sorted(policies) == ["moi"] * 5 + ["token"] * 5
     assert made == serve.requests(CASE, 0.5, 1) != serve.requests(CASE, 0.5, 2)
+    assert [serve.mixed(CASE, share) for share in (0.05, 0.16, 0.949, 1.0)] == [0, 2, 9, 10]
+    assert CASE.name == "narrow-32k C=4 N=10 share=0.5" != replace(CASE, share=1.0).name
     plain = serve.requests(CASE, 0.0, 1)
     assert {question.settings["policy"] for question in plain} == {"token"}
 
@@ -101,6 +103,8 @@ def test_a_server_that_does_not_start_is_a_row(monkeypatch: pytest.MonkeyPatch, 
     [
         (["--share", "0"], "--share=0 is not allowed; it must be in (0, 1]"),
         (["--share", "2"], "--share=2 is not allowed"),
+        (["--share", "0.5", "0.04", "--requests", "9"], "--share=0.04 of --requests=9 is not allowed; it comes to no"),
+        (["--share", "0.05"], "--share=0.05 of --requests=8 is not allowed"),
         (["--requests", "0"], "--requests=0 is not allowed"),
         (["--new-tokens", "1"], "--new-tokens=1 is not allowed; it must be >= 2"),
         (["--concurrency", "0"], "--concurrency=0 is not allowed"),

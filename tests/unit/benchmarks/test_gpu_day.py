@@ -199,6 +199,19 @@ def test_a_step_for_each_model_shares_what_is_left(step: Any, tmp_path: Path) ->
     assert (alone.name, alone.reason) == ("eval", "no --models")
 
 
+def test_other_models_into_the_same_folder_leave_what_is_there(step: Any, go: Any, tmp_path: Path) -> None:
+    shared = step("first", "good")
+    assert (
+        go([shared, step("eval-a", "good"), step("eval-b", "fail"), step("eval", "good", needs=("nothing.such",))])[0]
+        == 1
+    )
+    before = summary(tmp_path / "out")["steps"]
+    status, found = go([shared, step("eval-c", "good")])
+    assert (status, [*found]) == (0, ["first", "eval-c", "eval-a", "eval-b"])  # what never ran is not kept
+    assert [found["eval-a"], found["eval-b"]] == before[1:3]
+    assert "| eval-a | ok |" in (tmp_path / "out" / "summary.md").read_text()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--out", str(tmp_path / "out")]) == 2

@@ -87,6 +87,7 @@ TEST, SKIPPED, BAD = (
     "<testcase><failure/></testcase>",
 )
 SAMPLE = {"arm": "moi", "solved": True}
+LINES = {**SAMPLE, "text": "a\u2028b\u0085c"}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,7 @@ SAMPLE = {"arm": "moi", "solved": True}
             "\n".join(map(json.dumps, ({"kind": "moi-eval"}, SAMPLE, {**SAMPLE, "solved": False}))) + '\n{"arm": "m',
             "moi: 1 of 2 solved",
         ),
+        ("a.jsonl", f"{{}}\n{json.dumps(LINES, ensure_ascii=False)}\n", "moi: 1 of 1 solved"),
     ],
 )
 def test_results_are_told_in_a_line(tmp_path: Path, name: str, content: Any, line: str) -> None:

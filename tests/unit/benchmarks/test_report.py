@@ -74,6 +74,18 @@ def test_every_figure_comes_from_the_files(page: str) -> None:
     assert "measured: sglang, made up C=8 N=16, 50% MoI requests" in page
 
 
+def test_rows_of_sglang_and_of_vllm_have_sections_of_their_own(page: str) -> None:
+    found = {part.split("</h2>")[0]: re.sub(r"<[^>]*>", " ", part) for part in page.split("<h2>")[1:]}
+    sglang, vllm = (found[f"{host} without and with the plugin"].split() for host in ("SGLang", "vLLM"))
+    assert ("1000.0" in sglang, "2000.0" in sglang, "1000.0" in vllm, vllm.count("2000.0")) == (True, False, False, 2)
+    assert "made up, plugin on, all plain 8 2000.0 1990.0" in " ".join(vllm)
+    assert "With it, every request is mixed, unless the row says that all are plain." in " ".join(vllm)
+    assert "With it, every request is mixed. " in " ".join(sglang)
+    hosts = [found[f"{host}: the plugin&#39;s host time per decode step"] for host in ("SGLang", "vLLM")]
+    assert ["sample of it, B=8" in host for host in hosts] == [False, True]
+    assert ["sample, B=8" in host for host in hosts] == [True, False]
+
+
 def test_the_paper_is_quoted_right() -> None:
     assert round(100 * PAPER_CHANGE, 2) == -3.66
 

@@ -10,6 +10,7 @@ from moi.cli import main
 from moi_bench.report.markdown import filled
 from moi_bench.report.page import is_page, page
 from moi_bench.report.results import Results, read
+from moi_eval.stats import holm
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -35,3 +36,15 @@ def test_every_committed_file_can_be_reported(path: Path, tmp_path: Path) -> Non
 def test_all_of_them_fit_on_one_page(results: Results) -> None:
     text = page(results)
     assert "onnxruntime moi" in text, "rows of moi_bench.onnx_decode"
+
+
+def test_pages_say_what_is_left_of_all_runs_of_moi_together(results: Results) -> None:
+    """Tables adjust for their own comparisons alone."""
+    found = [arm["paired"]["p"] for each in results.evals for arm in each.arms if arm["label"].startswith("moi ")]
+    least = min(holm(found))
+    assert len(found) == 13
+    assert least > 0.05
+    for name in ("README.md", "docs/results.md"):
+        text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
+        assert "all thirteen runs of MoI" in text
+        assert f"{least:.4f}" in text

@@ -83,6 +83,8 @@ def test_files_that_are_no_results_are_refused(
         ("engines", lambda row: row.update(status="failed"), "row 0 has reason=None: Input should be a valid string"),
         ("serve", lambda row: row["case"].pop("share"), "row 0 lacks 'case.share'"),
         ("sglang", lambda row: row.update(added_us="1"), "row 0 has added_us='1': Input should be a valid number"),
+        ("vllm", lambda row: row.update(what="x"), "row 0 has what='x'; allowed: decode throughput, host time per"),
+        ("vllm", lambda row: row.pop("piece"), "row 0 lacks 'piece'"),
         ("sglang", lambda row: row["tokens_per_second"].pop("moi"), "row 0 lacks 'tokens_per_second.moi'"),
         ("sglang", lambda row: row.update(versions=[]), "row 0 has versions=[]: Input should be a valid dictionary"),
     ],

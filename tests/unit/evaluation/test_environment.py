@@ -22,20 +22,33 @@ def test_a_changed_checkout_is_marked_and_results_are_no_change(tmp_path: Path) 
     for path in (tmp_path / "a.py", results / "op.json"):
         path.write_text("1")
     git(tmp_path, "init")
-    assert environment.commit(tmp_path) is None  # nothing committed yet
     git(tmp_path, "add", ".")
+    assert environment.commit(tmp_path / "a.py") is None  # nothing committed yet
     git(tmp_path, "commit", "-m", "first")
     head = git(tmp_path, "rev-parse", "HEAD")
     (results / "op.json").write_text("2")
     (tmp_path / "new.py").write_text("not tracked")
-    assert environment.commit(results) == head
+    assert environment.commit(results / "op.json") == head
     (tmp_path / "a.py").write_text("2")
-    assert environment.commit(results) == f"{head}-dirty"
+    assert environment.commit(results / "op.json") == f"{head}-dirty"
 
 
 def test_outside_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert environment.commit(tmp_path) is None
+    (tmp_path / "a.py").write_text("1")
+    assert environment.commit(tmp_path / "a.py") is None
+
+
+def test_the_repository_of_somebody_elses_project_around_an_installation_is_not_ours(tmp_path: Path) -> None:
+    installed = tmp_path / ".venv" / "environment.py"
+    installed.parent.mkdir()
+    for path in (tmp_path / "theirs.py", installed):
+        path.write_text("1")
+    git(tmp_path, "init")
+    git(tmp_path, "add", "theirs.py")
+    git(tmp_path, "commit", "-m", "first")
+    assert environment.commit(tmp_path / "theirs.py") == git(tmp_path, "rev-parse", "HEAD")
+    assert environment.commit(installed) is None
 
 
 def test_the_processor_is_named(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import threading
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -145,6 +148,32 @@ def test_what_nobody_can_compute_ends_in_time_in_any_thread(text: str) -> None:
     thread.join(mathematics.SECONDS + 150)  # with the start of a process on a busy machine
     assert found == [None], f"after {time.monotonic() - start:.0f} s"
     assert integer(r"\frac{84}{2}") == 42, "the next one is read"
+
+
+@pytest.mark.parametrize("module", ["raise ImportError('broken')", "import signal; signal.pause()"])
+def test_a_library_that_does_not_start_is_one_line_and_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: str
+) -> None:
+    (tmp_path / "math_verify.py").write_text(module)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(mathematics, "find_spec", lambda name: name)
+    monkeypatch.setattr(mathematics, "_worker", None)
+    monkeypatch.setattr("moi_eval.worker.START_S", 2.0)
+    before = {child.pid for child in psutil.Process().children()}
+    with pytest.raises(RuntimeError, match="math-verify does not start, or does not read 1; pip install"):
+        mathematics.integer(r"\frac{84}{2}")
+    assert {child.pid for child in psutil.Process().children()} == before
+
+
+@needs_mathematics
+def test_a_process_that_was_ended_is_started_again_for_the_question() -> None:
+    assert integer(r"\frac{84}{2}") == 42
+    assert mathematics._worker is not None
+    process = mathematics._worker._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert integer(r"\frac{86}{2}") == 43
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

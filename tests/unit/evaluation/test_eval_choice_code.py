@@ -30,6 +30,8 @@ ARC = {"question": "why", "choices": {"text": ["x", "y", "z"], "label": ["1", "2
         ({**MMLU, "answer": "b"}, "B"),
         ({**ARC, "answerKey": "2"}, "B"),
         ({**ARC, "answerKey": "1"}, "A"),
+        ({"Question": "why", "Choices": {"Text": ["x", "y", "z"], "LABEL": ["1", "2", 3]}, "ANSWER": 3}, "C"),
+        ({**MMLU, "choices": {"text": ["x", "y", "z"], "label": None}, "answer": 1}, "B"),
     ],
 )
 def test_choices_are_lettered_and_the_last_letter_counts(tmp_path: Path, record: dict[str, Any], letter: str) -> None:
@@ -50,6 +52,15 @@ def test_choices_are_lettered_and_the_last_letter_counts(tmp_path: Path, record:
         ({**ARC, "answerKey": "A"}, "line 1 has answerkey='A'; allowed: 1, 2, 3"),
         ({**MMLU, "choices": ["x"], "answer": 0}, "it must be a list of 2 to 10 texts"),
         ({**ARC, "choices": {"text": ["x", "y"], "label": ["1", "1"]}}, "every choice needs its own"),
+        (
+            {"question": "why", "choices": {"text": ["x", "y"], "label": ["A", "A", "B"]}, "answer": "B"},
+            "has label=['A', 'A', 'B']; every choice needs its own",
+        ),
+        ({**MMLU, "choices": ["x", None], "answer": 0}, "has 'choices'=None; it must be text or a number"),
+        ({**MMLU, "choices": ["x", ["y"]], "answer": 0}, "has 'choices'=['y']; it must be text or a number"),
+        ({**MMLU, "choices": ["x", "\ud835"], "answer": 0}, "'choices' holds \\ud835, half a character, at 0"),
+        ({**ARC, "choices": {"text": ["x", "y"], "label": ["1", None]}}, "has 'label'=None; it must be text"),
+        ({**ARC, "choices": {"text": ["x", "y"], "Text": ["x", "z"]}}, "has 'Text' twice"),
     ],
 )
 def test_bad_choices_name_file_and_line(tmp_path: Path, record: dict[str, Any], reason: str) -> None:

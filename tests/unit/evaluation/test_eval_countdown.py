@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from moi.cli import main
 from moi.policies.registry import BUILT_IN
+from moi_engines import ENGINES
 from moi_eval.arms import make_arms, parameter_grid, sample_seed
 from moi_eval.countdown import Problem
 from moi_eval.journal import Journal, load
@@ -185,6 +187,10 @@ def test_a_chat_template_is_used_where_there_is_one(
         (["--n", "999999"], "n=999999 is not allowed; it must be in 0.."),
         (["--samples", "0"], "--samples=0 is not allowed"),
         (["--temperature", "-1"], "temperature=-1.0 is not allowed"),
+        (["--sweep", "paper", "--beta", "3"], "--sweep paper and --beta do not go together"),
+        (["--sweep", "paper", "--param", "beta=3"], "--sweep paper and --param beta do not go together"),
+        (["--sweep", "paper", "--temperature", "1"], "--sweep paper and --temperature do not go together"),
+        (["--sweep", "paper", "--top-p", "1"], "--sweep paper and --top-p do not go together"),
         (["--model", "nowhere"], "model folder nowhere does not exist"),
         (["--prompt", "chat"], "--prompt chat: the model's tokenizer has no chat template"),
         (["--data", "x.jsonl"], "countdown makes its own problems"),
@@ -205,6 +211,41 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     monkeypatch.setattr("moi_eval.memory_check.free_bytes", lambda device: 1 << 20)
     assert main(["eval", "countdown", "--n", "1", "--device", "cpu", "--out", str(tmp_path / "r.jsonl")]) == 2
     assert "model countdown needs 0.0 GiB for its weights as float32, cpu has 0.0 GiB free" in capsys.readouterr().err
+
+
+def test_what_was_begun_on_a_cpu_does_not_go_on_on_a_gpu(
+    capsys: pytest.CaptureFixture[str], whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file says what "auto" became."""
+    header = load(whole).header
+    assert header is not None
+    assert (header["settings"]["device"], header["settings"]["dtype"]) == ("cpu", "float32")
+    assert run(capsys, whole, "--device", "cpu", "--dtype", "float32")[0] == 0
+    assert "dtype='float32', now it is 'bfloat16'" in run(capsys, whole, "--dtype", "bfloat16")[2]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "H100")
+    status, _, err = run(capsys, whole)
+    assert (status, "was started with device='cpu', now it is 'cuda'" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("engine", "given", "on_cpu", "on_gpu"),
+    [
+        ("torch", ("auto", "auto"), ("cpu", "float32"), ("cuda", "bfloat16")),
+        ("torch", ("cuda:1", "float16"), ("cuda", "float16"), ("cuda", "float16")),
+        ("torch", ("cpu", "auto"), ("cpu", "float32"), ("cpu", "float32")),
+        ("sglang", ("auto", "auto"), ("cpu", "float32"), ("cuda", "auto")),
+        ("vllm", ("auto", "auto"), ("cpu", "float32"), ("cuda", "auto")),
+    ],
+)
+def test_engines_say_what_auto_means(
+    monkeypatch: pytest.MonkeyPatch, engine: str, given: tuple[str, str], on_cpu: Any, on_gpu: Any
+) -> None:
+    placed = ENGINES[engine].placed
+    assert placed is not None
+    for gpu, wanted in ((False, on_cpu), (True, on_gpu)):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        assert placed(*given) == wanted
 
 
 def test_changed_settings_do_not_mix_with_old_samples(capsys: pytest.CaptureFixture[str], whole: Path) -> None:

@@ -85,6 +85,8 @@ def test_a_verdict_that_takes_for_ever_is_wrong_and_the_next_is_judged(
         ),
         (["rg:chain_sum", "--task-config", "min_terms=9"], "rg:chain_sum does not take min_terms=9"),
         (["rg:chain_sum", "--task-config", "min_terms"], "write each key once, as key=value"),
+        (["rg:chain_sum", "--task-config", "size=9"], "--task-config size=9 is not allowed; use --n and --seed"),
+        (["rg:chain_sum", "--task-config", "seed=9"], "--task-config seed=9 is not allowed; use --n and --seed"),
         (["rg:chain_sum", "--data", "x"], "reasoning-gym makes its own problems"),
         (["countdown:four"], "countdown:four is unknown: countdown has no variants"),
         (["countdown", "--task-config", "a=1"], "--task-config is not for countdown"),

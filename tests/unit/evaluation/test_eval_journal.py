@@ -188,6 +188,42 @@ def test_a_sample_that_the_settings_do_not_have_is_named(path: Path, change: dic
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"arm": "b"}, "arm='b'; allowed: 'a'"),
+        ({"sample": 3}, "sample=3; allowed: 0 to 2"),
+        ({"tokens": 10}, "tokens=10; allowed: 1 to 9"),
+        ({"finish": None}, "finish=None: Input should be a valid string"),
+        ({"entropy": 1.01}, "entropy=1.01: Input should be less than or equal to"),
+        ({"entropy": float("nan")}, "entropy=nan: Input should be a finite number"),
+        ({"mine": 1}, "mine=1: Extra inputs are not permitted"),
+        ({"item": "z"}, "item='z', problem 3 of 2"),
+    ],
+)
+@pytest.mark.parametrize("started", [True, False])
+def test_what_could_not_be_read_back_is_not_written(
+    tmp_path: Path, change: dict[str, Any], words: str, started: bool
+) -> None:
+    if "item" in change and not started:
+        return  # the first problem is any
+    file = tmp_path / "r.jsonl"
+    journal = Journal.open(file, SETTINGS, ENVIRONMENT)
+    for item in "xy" if started else "":
+        journal.append(Key("a", item, 0), SAMPLE)
+    before, record = file.read_bytes(), {**SAMPLE, **change}
+    key = Key(record.pop("arm", "a"), record.pop("item", "x"), record.pop("sample", 1))
+    with pytest.raises(ValueError, match=rf"arm '{key.arm}', problem '{key.item}', sample {key.sample} has {words}"):
+        journal.append(key, record)
+    assert file.read_bytes() == before
+    for item in "xy":
+        journal.append(Key("a", item, 1), {**SAMPLE, "text": "half a character: \ud835"})
+    with pytest.raises(ValueError, match=r"arm 'a', problem 'y', sample 1 is in .*r\.jsonl already"):
+        journal.append(Key("a", "y", 1), SAMPLE)
+    journal.close()
+    assert len(load(file).samples) == (4 if started else 2)
+
+
 def test_a_problem_that_the_task_does_not_have_is_named_when_a_run_goes_on(path: Path) -> None:
     Journal.open(path, SETTINGS, ENVIRONMENT, ["x", "y"]).close()
     before = path.read_bytes()

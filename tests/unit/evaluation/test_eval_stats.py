@@ -7,8 +7,9 @@ import math
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from moi_eval.intervals import wilson
 from moi_eval.stats import difference_interval, holm, score_interval, share_interval, sign_flip_p
@@ -64,6 +65,7 @@ def test_the_binomial_test_is_mcnemars_exact_test(differences: list[int]) -> Non
 
 @given(st.lists(st.integers(-4, 4), min_size=2, max_size=50))
 def test_the_difference_s_interval_is_mean_and_standard_error(differences: list[int]) -> None:
+    assume(len(set(differences)) > 1)
     mean, low, high = difference_interval(differences, 4)
     means = [difference / 4 for difference in differences]
     half = Z95 * statistics.stdev(means) / math.sqrt(len(means))
@@ -86,7 +88,17 @@ def test_the_difference_is_paired_by_problem() -> None:
     mean, low, high = difference_interval([1, 0, 0, -1, 1, 1, 0, 0], 1)
     assert mean == 0.25
     assert low < mean < high
-    assert difference_interval([2, 2], 4) == (0.5, 0.5, 0.5)
+
+
+@given(st.integers(-4, 4), st.integers(1, 1000))
+def test_differences_that_are_all_alike_have_the_bound_of_what_was_never_seen(difference: int, problems: int) -> None:
+    mean, low, high = difference_interval([difference] * problems, 4)
+    share = float(binomtest(0, problems).proportion_ci(0.95, "exact").high)  # of problems that differ otherwise
+    assert mean == difference / 4
+    assert (low, high) == pytest.approx(
+        (max(-1, mean - share * (1 + abs(mean))), min(1, mean + share * (1 + abs(mean))))
+    )
+    assert low < high
 
 
 def test_holm_is_monotone_and_bounded() -> None:

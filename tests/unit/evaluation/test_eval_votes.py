@@ -149,8 +149,8 @@ def test_tables_and_reports_tell_of_votes() -> None:
     rows, head = table(answers), settings(8, 3)
     text = render(head, rows, None)
     (line,) = [line for line in text.splitlines() if line.startswith("majority of 3: t  ")]
-    assert "+100.0 [+100.0, +100.0] 8/0 0.00781 0.0391" in " ".join(line.split())  # 2 / 2^8, and five times that
-    assert "majority of 3: t against m: +0.0 [+0.0, +0.0], 0/0, p 1, Holm 1" in text
+    assert "+100.0 [+26.1, +100.0] 8/0 0.00781 0.0391" in " ".join(line.split())  # 2 / 2^8, and five times that
+    assert "majority of 3: t against m: +0.0 [-36.9, +36.9], 0/0, p 1, Holm 1" in text
     assert "majority of 3: t against g: +12.5 [" in text
     evaluation = Evaluation(head, {}, rows)
     assert [note for note in eval_table(evaluation).reasons if "against g: +12.5" in note]

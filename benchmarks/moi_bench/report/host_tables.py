@@ -1,4 +1,4 @@
-"""Tables of `python -m moi_bench.sglang_decode`: SGLang with and without the plugin, and the plugin's host time."""
+"""Tables of `python -m moi_bench.sglang_decode` and `vllm_decode`: without and with the plugin, and its host time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from moi_bench.rows import Row
 
 
 def throughput_table(rows: list[Row]) -> Table:
-    """Without the plugin, and with it where every request is mixed."""
+    """Without the plugin, and with it where every request is mixed, or none of an idle row."""
     head = ["model", "batch", "without, tok/s", "with, tok/s", "ratio", "p10 to p90", "target", "added µs per step"]
     return Table(head, [_throughput(row) for row in rows], [])
 
@@ -15,7 +15,7 @@ def throughput_table(rows: list[Row]) -> Table:
 def _throughput(row: Row) -> list[str]:
     rates, target = row["tokens_per_second"], row.get("target_ratio")
     return [
-        row["shape"],
+        f"{row['shape']}, plugin on, all plain" if row.get("idle") else row["shape"],
         str(row["batch"]),
         f"{rates['plain']:.1f}",
         f"{rates['moi']:.1f}",
@@ -27,7 +27,7 @@ def _throughput(row: Row) -> list[str]:
 
 
 def host_table(rows: list[Row]) -> Table:
-    """The hooks of one decode step; the total leaves out SGLang's own embedding."""
+    """The hooks of one decode step; the total leaves out the host's own embedding."""
     lines = []
     for row in rows:
         name, target = f"{row['piece']}, B={row['batch']}", row.get("target_us")
