@@ -63,7 +63,8 @@ bench: $(VENV)/.bench  ## measure this machine: bench/report.html
 
 # The tables of README and docs, from the rows that are committed.
 tables: $(VENV)/.demo  ## of README and docs, from the committed rows
-	$(BIN)/moi report $(sort $(wildcard benchmarks/results/laptop/*.json* benchmarks/results/countdown/*.jsonl.gz)) \
+	$(BIN)/moi report $(sort $(wildcard benchmarks/results/laptop/*.json* benchmarks/results/countdown/*.jsonl.gz \
+	  benchmarks/results/pretrained/*.jsonl.gz)) \
 	  benchmarks/results/sglang_decode.json --markdown README.md docs/benchmarks.md docs/sglang.md docs/results.md
 
 # The documentation as a site, in site/; any warning is an error (--quiet would hide them from --strict).

@@ -40,7 +40,8 @@ def test_all_of_them_fit_on_one_page(results: Results) -> None:
 
 def test_pages_say_what_is_left_of_all_runs_of_moi_together(results: Results) -> None:
     """Tables adjust for their own comparisons alone."""
-    found = [arm["paired"]["p"] for each in results.evals for arm in each.arms if arm["label"].startswith("moi ")]
+    own = [each for each in results.evals if each.settings["task"]["name"] == "countdown"]
+    found = [arm["paired"]["p"] for each in own for arm in each.arms if arm["label"].startswith("moi ")]
     least = min(holm(found))
     assert len(found) == 13
     assert least > 0.05
