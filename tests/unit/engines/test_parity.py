@@ -164,6 +164,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", [*MISTAKES, "none"])
 def test_a_planted_mistake_is_ten_tolerances_off(
     mistake: str, random_model: Callable[..., Path], make_cases: Callable[..., Cases]

@@ -37,6 +37,8 @@ from moi_sglang.embedding import Embedding
 from moi_sglang.runtime import Runtime
 
 SLOTS, BATCH = 12, 8
+pytestmark = pytest.mark.slow
+
 MODE = SimpleNamespace(is_decode=lambda: True, is_extend=lambda: False)
 
 
