@@ -28,6 +28,7 @@ from moi_bench.shapes import SHAPES
 from moi_bench.vllm_host import host_time
 
 TARGETS = {"qwen3-8b": 0.99}  # of the throughput without the plugin
+IDLE_TARGET = 0.996
 _ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 _COMMON = {"rms_norm_eps": 1e-6, "hidden_act": "silu", "rope_theta": 1e6, "torch_dtype": "bfloat16", "eos_token_id": 0}
 
@@ -52,7 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     decode_sides.add_arguments(parser, _shapes(), "vLLM's EngineArgs")
     parser.add_argument("--host-time", action="store_true", help="the plugin's host time alone")
-    parser.add_argument("--idle", action="store_true", help="the plugin on, every request plain (target 0.996)")
+    parser.add_argument(
+        "--idle", action="store_true", help=f"the plugin on, every request plain (target {IDLE_TARGET})"
+    )
     args = parser.parse_args(argv)
     return 2 if checked("moi_bench.vllm_decode", lambda: decode_sides.check(args, "vllm")) is None else run(args)
 
@@ -67,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.idle:
         args.options["additional_config"] = {"moi": {"policy": "token"}}
     throughput: Iterator[Row] = iter(()) if args.host_time else decode_sides.compare(args, device, _HOST)
-    idle = {"idle": True} if args.idle else {}
+    idle = {"idle": True, "target_ratio": IDLE_TARGET} if args.idle else {}
     measured = itertools.chain(host_time(device), ({**row, **idle} for row in throughput))
     rows = ({"kind": "vllm", **row} for row in measured)
     sys.stdout.write(dumps(record(rows, args.out)) + "\n")

@@ -63,6 +63,7 @@ def test_rows_of_vllm_say_where_all_requests_were_plain(
     assert vllm_decode.main(["--out", str(out), *(["--idle"] if idle else [])]) == 0
     results = read([out])
     assert [row.get("idle") for row in results.vllm] == [True if idle else None] * 2
+    assert [row.get("target_ratio") == vllm_decode.IDLE_TARGET for row in results.vllm] == [idle] * 2
     assert [row.get("idle") for row in results.vllm_host] == [None] * 2
     assert results.sglang == results.host == []
     assert len(results.machines) == 2  # one of the rows has a note
