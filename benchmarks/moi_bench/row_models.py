@@ -178,6 +178,7 @@ class AbsentOp(Environment):
 
     case: NamedCase
     implementation: str
+    status: str
     reason: str
 
 
@@ -186,6 +187,7 @@ class AbsentEngine(Environment):
 
     case: NamedCase
     engine: str
+    status: str
     reason: str
 
 

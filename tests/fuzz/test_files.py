@@ -134,8 +134,9 @@ def _written(path: Path, rows: list[dict[str, Any]]) -> bytes:
 
 
 def _replaced(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Copies of a row, each with another value in one place, however deep."""
+    """Copies of a row, each with another value in one place, or none, however deep."""
     for key, old in row.items():
+        yield {name: value for name, value in row.items() if name != key}
         for value in (-(10**400), "x", None, {"a": 1}):
             yield row | {key: value}
         if isinstance(old, dict):

@@ -17,6 +17,7 @@ from moi.cli import main
 from moi_bench.server import free_port
 from moi_engines import ENGINES
 from moi_engines.commands import serve
+from moi_engines.commands.serve import client_call
 
 HOSTS = "vllm", "sglang"
 
@@ -125,7 +126,7 @@ def test_a_port_where_somebody_listens_is_refused(
     assert not no_server
 
 
-# Programs that stand for an engine's server: they are given the port.
+# A program that stands for an engine's server: it is given the port, and ends after one connection more.
 ANSWERS = """
 import socket, sys
 with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
@@ -134,6 +135,7 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
         with connection:
             connection.recv(1 << 16)
             connection.sendall(answer)
+    listener.accept()
 sys.exit(3)
 """
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -144,8 +146,14 @@ NO_HTTP = b"220 mail.example ESMTP\r\n"
 def served(monkeypatch: pytest.MonkeyPatch, folder: str, code: str) -> int:
     """The status of `moi serve` over this program."""
     port = free_port()
+
+    def called(*args: Any) -> str:
+        socket.create_connection(("127.0.0.1", port)).close()
+        return client_call(*args)
+
     spec = replace(ENGINES["sglang"], server=lambda _, args: [sys.executable, "-c", code, str(args.port)])
     monkeypatch.setitem(ENGINES.loaded, "sglang", spec)
+    monkeypatch.setattr(serve, "client_call", called)
     monkeypatch.setattr(serve, "_POLL_S", 0.01)
     return main(["serve", "--engine", "sglang", "--model", folder, "--port", str(port)])
 
