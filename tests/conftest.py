@@ -11,6 +11,7 @@ import os
 import random
 import secrets
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ if not torch.cuda.is_available():  # read by Triton when it is first imported
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of tests that run in the background; programs would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when huggingface_hub is first imported
+# torch would take from its cache what it compiled for a processor that could do more.
+_CAPABILITY = torch.backends.cpu.get_cpu_capability()
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor-{os.getuid()}-{_CAPABILITY}")
 # Tiny tensors: a second thread only waits.
 torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS", "1")))
 # In the environment, so that the workers of pytest-xdist draw the same as the process that starts them.
