@@ -73,8 +73,7 @@ class TorchLoop:
     def __init__(self, checkpoint: Checkpoint, *, implementation: str = "auto", mixing: bool = True) -> None:
         self.checkpoint, self.implementation, self.mixing = checkpoint, implementation, mixing
         self.device = checkpoint.table.device
-        parameters = inspect.signature(checkpoint.model.forward).parameters
-        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+        self._last_only = _last_only(checkpoint.model, self.device)
 
     def decode(self, rows: list[SequenceState]) -> Iterator[TokenEvent]:
         """Tokens of one batch until each row has its finish_reason."""
@@ -148,3 +147,14 @@ class TorchLoop:
             SamplingTensors.of([row.sampling for row in rows], self.checkpoint.limits.vocab, self.device),
             RowParams.of([row.moi for row in rows], [row.sampling.temperature for row in rows], self.device),
         )
+
+
+def _last_only(model: Any, device: torch.device) -> dict[str, Any]:
+    """The argument by which a model computes the logits after its last inputs alone, {} where it has none.
+
+    As an index, which copies those inputs: of a slice, a view, torch on a CPU copies the output layer for each row.
+    """
+    kept = inspect.signature(model.forward).parameters.get("logits_to_keep")
+    if kept is None:
+        return {}
+    return {"logits_to_keep": torch.tensor([-1], device=device) if "Tensor" in str(kept.annotation) else 1}

@@ -4,6 +4,7 @@ That its mixed tokens are right is for test_parity.py.
 """
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,6 +101,22 @@ def test_given_noise_replaces_the_seed(engine):
         engine.generate(PROMPTS[:1], noise=noise, sampling=sampling),
     )
     assert by_seed[0].token_ids == by_noise[0].token_ids
+
+
+def test_the_output_layer_is_given_a_copy_of_the_last_inputs(engine):
+    """Of a view of a batch torch on a CPU copies the layer for each row: gigabytes with a real vocabulary."""
+    seen = []
+
+    def note(module, args):
+        if isinstance(module, torch.nn.Linear) and module.out_features == engine.limits.vocab:
+            seen.append((args[0].shape[1], args[0].is_contiguous()))
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        engine.generate(PROMPTS, replace(GREEDY, max_new_tokens=3))
+    finally:
+        handle.remove()
+    assert seen == [(1, True)] * 3
 
 
 def test_progress_is_told_after_every_token(engine):

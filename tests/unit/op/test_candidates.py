@@ -1,4 +1,4 @@
-"""Candidates: the shortcut for rows without ties and the keys give the one order."""
+"""Candidates: selections of floats and of packed keys give the one order."""
 
 import hypothesis.strategies as st
 import pytest
@@ -25,13 +25,19 @@ def test_order_is_that_of_a_stable_sort(array, data):
     assert torch.equal(largest(torch.from_numpy(array), k), sorted_ids(logits, k))
 
 
-@pytest.mark.parametrize("left_out", [0.0, 1.0])
-def test_the_shortcut_is_taken_only_without_ties(monkeypatch, left_out):
-    logits = torch.tensor([[3.0, 1.0, left_out, 2.0]])
+@pytest.mark.parametrize(("ties", "packed"), [(0, False), (1, False), (8, False), (70, True)])
+def test_keys_are_packed_only_where_many_tie_with_the_last(monkeypatch, ties, packed):
+    logits = torch.cat([torch.tensor([3.0, 1.0, 0.5, 2.0]), torch.ones(ties)])[None]
     taken = []
     monkeypatch.setattr(candidates, "_largest_keys", lambda logits, k: taken.append(1) or sorted_ids(logits, k))
     assert largest(logits, 3).tolist() == [[0, 3, 1]]
-    assert bool(taken) == (left_out == 1.0)
+    assert bool(taken) == packed
+
+
+def test_logits_of_a_narrow_type_are_ordered_as_their_sort():
+    logits = torch.randn(5, 3000).mul(3).bfloat16().float()
+    for k in (1, 20, 256, 2999):
+        assert torch.equal(largest(logits, k), sorted_ids(logits + 0.0, k))
 
 
 def test_ties_go_to_the_lower_id():
