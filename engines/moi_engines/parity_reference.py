@@ -27,9 +27,10 @@ from moi_engines.torch_loop import Settings, TorchLoop
 # 2.4 GB in float64. Larger models are followed in float32, whose own rounding the tolerances hold, too.
 FLOAT64_PARAMETERS = 300_000_000
 _BATCH = 32  # rows and their twins
-# Jumps are looked for within so many times the twin's error in logits, and this error in random numbers; a policy that
-# is continuous changes its weights by at most _STEEPEST times an error in logits (a steeper one is judged less far).
-_REACH, _UNIFORM_ERROR, _STEEPEST, _LEAST_JUMP = 4.0, 4e-6, 6.0, 5e-4
+# Jumps are looked for within so many times the twin's error in logits, and this error in random numbers. A policy that
+# is continuous changes its weights by at most _STEEPEST times an error in logits (a steeper one is judged less far), by
+# less than the error where two logits are exchanged.
+_REACH, _UNIFORM_ERROR, _STEEPEST, _LEAST_JUMP, _LEAST_EXCHANGE = 4.0, 4e-6, 6.0, 5e-4, 1e-4
 Mixes = Callable[[int, int], bool]  # (row, step) -> whether the row may feed a mixture after the token of that step
 
 
@@ -144,22 +145,23 @@ class _GivenTokens(TorchLoop):
     def _find_jumps(
         self, mixture: Mixture, logits: Tensor, token: Tensor, rows: list[SequenceState], settings: Settings
     ) -> None:
-        """Mix again from logits and random numbers a little off, either way: where policies are continuous, so little
-        comes of it that the rest are jumps."""
+        """Mix again from logits and random numbers a little off, either way, and from near ties exchanged: where
+        policies are continuous, so little comes of it that the rest are jumps."""
         own, other = logits[0::2], logits[1::2]
         even = torch.arange(0, len(rows), 2, device=self.device)
         given = settings.moi.select(even)._replace(uniforms=drawn_uniforms(rows[0::2], self.device))
         error = (other - own).nan_to_num(0, 0, 0) * _REACH
-        best = own.topk(min(rows[0].moi.top_k + 2, own.shape[1])).indices
+        values, best = own.topk(min(rows[0].moi.top_k + 2, own.shape[1]))
         size = error.gather(1, best).abs().amax(-1, keepdim=True)
-        # Up, down, up, down by rank: whatever two neighbours are near a tie change places, the last candidate, too.
-        apart = torch.zeros_like(own).scatter_(1, best, size * (torch.arange(best.shape[1]) % 2 - 0.5).to(own.dtype))
         before = Mixture(*(each[0::2] for each in mixture))
-        for shift, sign in ((error, 1), (-error, -1), (apart, 1), (-apart, -1)):
+        steep, tied = _STEEPEST * size + _LEAST_JUMP, 2 * size + _LEAST_EXCHANGE
+        tries = [(own + error, 1, steep), (own - error, -1, steep)]
+        tries += [(own.scatter(1, best, changed), 0, tied) for changed in _exchanged(values, size)]
+        for moved, sign, allowed in tries:
             uniforms = None if given.uniforms is None else (given.uniforms + sign * _UNIFORM_ERROR).clamp(0, 1 - 2**-24)
-            moved = given._replace(uniforms=uniforms)._asdict()
-            after = mix((own + shift).float(), token[0::2], rows[0].moi, **moved, implementation="reference")
-            changed = _difference(before, after, logits.shape[1]) > _STEEPEST * size[:, 0] + _LEAST_JUMP
+            settings_now = given._replace(uniforms=uniforms)._asdict()
+            after = mix(moved.float(), token[0::2], rows[0].moi, **settings_now, implementation="reference")
+            changed = _difference(before, after, logits.shape[1]) > allowed[:, 0]
             self.jumped |= {rows[2 * i].index // 2 for i in changed.nonzero()[:, 0].tolist()}
 
     def scale(self, x: Tensor) -> Tensor:
@@ -174,6 +176,23 @@ class _GivenTokens(TorchLoop):
     def _mixes_now(self, row: SequenceState, mixes: Mixes) -> bool:
         step = self._taken[row.index] - 1
         return step < len(self._tokens[row.index]) and mixes(row.index // 2, step)
+
+
+def _exchanged(values: Tensor, size: Tensor) -> Iterator[Tensor]:
+    """The best logits [B,n] with neighbours that are nearer than `size` [B,1] exchanged: where weights depend on ranks,
+    all that changes is what rounding decides. Pairs from even ranks on, then those from odd ones."""
+    near = values[:, :-1] - values[:, 1:] < size
+    apart = (4 * torch.finfo(torch.float32).eps * values.abs()).nan_to_num(0, 0, 0)  # or they would tie in float32
+    for first in (0, 1):
+        upper = torch.arange(first, near.shape[1], 2, device=values.device)
+        pairs = near[:, upper]
+        order = torch.arange(values.shape[1], device=values.device).repeat(len(values), 1)
+        order[:, upper] += pairs.long()
+        order[:, upper + 1] -= pairs.long()
+        exchanged = values.gather(1, order)
+        exchanged[:, upper] -= apart[:, upper] * pairs
+        exchanged[:, upper + 1] += apart[:, upper] * pairs
+        yield exchanged
 
 
 def _difference(mixture: Mixture, other: Mixture, vocab: int) -> Tensor:
