@@ -29,7 +29,7 @@ FLOAT64_PARAMETERS = 300_000_000
 _BATCH = 32  # rows and their twins
 # Jumps are looked for within so many times the twin's error in logits, and this error in random numbers. A policy that
 # is continuous changes its weights by at most _STEEPEST times an error in logits (a steeper one is judged less far), by
-# less than the error where two logits are exchanged.
+# less than twice the error over the temperature where logits are exchanged.
 _REACH, _UNIFORM_ERROR, _STEEPEST, _LEAST_JUMP, _LEAST_EXCHANGE = 4.0, 4e-6, 6.0, 5e-4, 1e-4
 Mixes = Callable[[int, int], bool]  # (row, step) -> whether the row may feed a mixture after the token of that step
 
@@ -154,7 +154,8 @@ class _GivenTokens(TorchLoop):
         values, best = own.topk(min(rows[0].moi.top_k + 2, own.shape[1]))
         size = error.gather(1, best).abs().amax(-1, keepdim=True)
         before = Mixture(*(each[0::2] for each in mixture))
-        steep, tied = _STEEPEST * size + _LEAST_JUMP, 2 * size + _LEAST_EXCHANGE
+        heat = torch.where(given.temperature > 0, given.temperature, 1.0).clamp(max=1)[:, None]
+        steep, tied = _STEEPEST * size + _LEAST_JUMP, 2 * size / heat + _LEAST_EXCHANGE
         tries = [(own + error, 1, steep), (own - error, -1, steep)]
         tries += [(own.scatter(1, best, changed), 0, tied) for changed in _exchanged(values, size)]
         for moved, sign, allowed in tries:
