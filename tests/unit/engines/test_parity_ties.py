@@ -18,7 +18,6 @@ from moi_engines.testing import save_tiny_model
 from moi_engines.torch_engine import TorchEngine
 from moi_engines.torch_loop import TorchLoop
 
-
 ONE, OTHER = slice(0, 258, 43), slice(1, 258, 43)  # ids of pairs
 
 
