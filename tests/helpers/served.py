@@ -7,11 +7,10 @@ import http.client
 import json
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -19,15 +18,15 @@ START_SECONDS = 240
 
 
 class Served:
-    """Runs `command`, which serves on `port`, until `stop`; fails the test if it does not come up."""
+    """What `start` runs, which serves on `port` and logs into the file it is given, until `stop`; fails the test if it
+    does not come up.
+    """
 
-    def __init__(self, command: Sequence[str], port: int, env: dict[str, str], log: Path) -> None:
+    def __init__(self, start: Callable[[IO[bytes]], Any], port: int, log: Path) -> None:
         self.port = port
         self.log = log
         with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                command, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )
+            self.process = start(out)
         deadline = time.monotonic() + START_SECONDS
         while not self.healthy():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import gc
 import importlib.abc
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -45,22 +48,42 @@ def torch_grammar_mask(module: Any) -> None:
 
 def asynchronous(module: Any) -> None:
     """Scheduling as it was asked for."""
-    if os.environ.get("MOI_TEST_ASYNC") != "1":
-        return
     original = module.CpuPlatform.check_and_update_config.__func__
 
     def checked(cls: Any, vllm_config: Any) -> None:
         wanted = vllm_config.scheduler_config.async_scheduling
         original(cls, vllm_config)
-        vllm_config.scheduler_config.async_scheduling = wanted
+        if os.environ.get("MOI_TEST_ASYNC") == "1":
+            vllm_config.scheduler_config.async_scheduling = wanted
 
     module.CpuPlatform.check_and_update_config = classmethod(checked)
+
+
+def quick_interpreter(module: Any) -> None:
+    """Without what takes a third of its time: vLLM's integers are not checked for overflow, and what each call of a
+    kernel replaces in the language is looked up once.
+    """
+    module.interpreter_builder.options = replace(module.interpreter_builder.options, sanitize_overflow=False)
+    is_builtin = module.tl.core.is_builtin
+
+    @cache
+    def names(package: Any) -> list[str]:
+        return [name for name, member in inspect.getmembers(package) if is_builtin(member)]
+
+    def patch(package: Any, builder: Any, scope: Any) -> None:
+        for name in names(package):
+            member = getattr(package, name)
+            if is_builtin(member):  # not replaced by the kernel that calls this one
+                module._patch_attr(package, name, member, builder, scope)
+
+    module._patch_builtin = patch
 
 
 STAND_INS: dict[str, Callable[[Any], None]] = {
     "vllm.v1.sample.ops.topk_topp_sampler": torch_top_k_top_p,
     "vllm.v1.worker.gpu.structured_outputs": torch_grammar_mask,
     "vllm.platforms.cpu": asynchronous,
+    "triton.runtime.interpreter": quick_interpreter,
 }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from fake_server import FakeServer
+from forked import ForkServer
 from page_layout import browser_path
 
 
@@ -23,6 +26,14 @@ def serve() -> Iterator[Callable[..., FakeServer]]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Starts `moi` with what takes longest of its start done: torch and transformers are imported."""
+    modules = ("torch", "transformers.models.llama.modeling_llama", "transformers.models.qwen3.modeling_qwen3")
+    with ForkServer(sys.executable, modules, {**os.environ, "OMP_NUM_THREADS": "1"}) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

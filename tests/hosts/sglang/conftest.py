@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from documented import server_flags
+from forked import ForkServer
 from moi import MoIConfig
 from moi_bench.server import LAUNCHES, free_port
 from moi_engines import SamplingParams
@@ -35,6 +36,12 @@ ON_CPU = (
 
 LAUNCH = "python -m sglang.launch_server --model-path"
 TOKENS = 64
+MODULES = (
+    *("sglang.srt.entrypoints.http_server", "sglang.srt.managers.scheduler", "sglang.srt.managers.detokenizer_manager"),
+    "sglang.srt.models.registry",
+)
+# Variables that SGLang reads while it is imported.
+AT_IMPORT = {"SGLANG_TEST_RETRACT", "SGLANG_TEST_RETRACT_INTERVAL", "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION"}
 
 
 def mixes(before: Sequence[int], token: int, end: int, start: int) -> bool:
@@ -100,14 +107,36 @@ def environment(**changes: str) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    with ForkServer(sys.executable, MODULES, environment()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def run_child(fork_server: ForkServer) -> Callable[..., Any]:
+    """run_child("name.py", argument) -> the JSON that this script of the folder printed last."""
+
+    def run(name: str, *arguments: Any) -> Any:
+        command = [str(Path(__file__).parent / name), *map(str, arguments)]
+        return fork_server.printed(command, environment())
+
+    return run
+
+
 class Server(Served):
     """A running server and a client for it."""
 
-    def __init__(self, model: Path, flags: Sequence[str], env: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, fork_server: ForkServer, model: Path, flags: Sequence[str], variables: dict[str, str], log: Path
+    ) -> None:
         self.model = model
         port = free_port()
-        command = [sys.executable, *shlex.split(LAUNCH)[1:], str(model), "--port", str(port)]
-        super().__init__([*command, *ON_CPU, *flags], port, env, log)
+        command = [*shlex.split(LAUNCH)[1:], str(model), "--port", str(port), *ON_CPU, *flags]
+        forked = not AT_IMPORT & variables.keys()
+        super().__init__(
+            lambda out: fork_server.start(command, environment(**variables), out, forked=forked), port, log
+        )
 
     def generate(self, prompts: Any, params: Any, **fields: Any) -> Any:
         """POST /generate for token ids, one or a batch; fails the test unless it is answered."""
@@ -122,12 +151,14 @@ class Server(Served):
 
 
 @pytest.fixture(scope="session")
-def make_server(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.AbstractContextManager[Server]]:
+def make_server(
+    fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., contextlib.AbstractContextManager[Server]]:
     """make_server(model, "--flag", ..., VARIABLE="value") starts a server for a with block."""
 
     @contextlib.contextmanager
     def make(model: Path, *flags: str, **env: str) -> Iterator[Server]:
-        server = Server(model, flags, environment(**env), tmp_path_factory.mktemp("sglang") / "log")
+        server = Server(fork_server, model, flags, env, tmp_path_factory.mktemp("sglang") / "log")
         try:
             yield server
         finally:

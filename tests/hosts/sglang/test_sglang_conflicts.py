@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,18 +12,13 @@ import pytest
 from moi_sglang.compatibility import conflicting
 from moi_sglang.compatibility_table import CONFLICTS, VARIABLES
 
-CHILD = Path(__file__).parent / "conflicts_child.py"
 DOCS = Path(__file__).parents[3] / "docs" / "sglang.md"
 REASONS = {conflict.flag: conflict.reason for conflict in CONFLICTS} | VARIABLES
 
 
 @pytest.fixture(scope="module")
-def child(sglang_env: Any, qwen2: Path) -> Any:
-    done = subprocess.run(
-        [sys.executable, str(CHILD), str(qwen2)], env=sglang_env(), capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+def child(run_child: Any, qwen2: Path) -> Any:
+    return run_child("conflicts_child.py", qwen2)
 
 
 def test_each_row_refuses_its_lines_by_name_and_clean_lines_are_taken(child: Any) -> None:

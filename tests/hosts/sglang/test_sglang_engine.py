@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +14,10 @@ from moi_engines.commands import serve
 from moi_engines.parity import Cases, Output, judge
 from moi_engines.parity_reference import Reference
 
-CHILD = Path(__file__).parent / "engine_child.py"
-
 
 @pytest.fixture(scope="module")
-def child(sglang_env: Any) -> Any:
-    done = subprocess.run(
-        [sys.executable, str(CHILD), str(embedded_model())],
-        env=sglang_env(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+def child(run_child: Any) -> Any:
+    return run_child("engine_child.py", embedded_model())
 
 
 def test_generate_agrees_and_the_stream_holds_the_same(child: Any) -> None:

@@ -106,7 +106,7 @@ def test_beam_search_is_that_of_a_server_without_the_plugin(ask: Any, moi_server
             want = beams(plain_server, prompt)
             for length in (1, 2, 3, 5, 8):
                 moi_server.generate([prompt] * 6, ask.greedy({"beta": 2.0}, max_new_tokens=length))
-                running = beside.submit(moi_server.generate, [3, 4, 5], ask.greedy({}, max_new_tokens=120))
+                running = beside.submit(moi_server.generate, [3, 4, 5], ask.greedy({}, max_new_tokens=60))
                 ids, scores = beams(moi_server, prompt)
                 running.result()
                 assert scores == pytest.approx(want[1], abs=1e-4), (prompt, length)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +20,6 @@ from moi_sglang.compatibility import unsuitable, untested
 from moi_sglang.host.requests import input_beside_tokens
 from moi_sglang.host.server import ServedModel
 from moi_sglang.requests import _check_inputs
-
-CHILD = Path(__file__).parent / "hooks_child.py"
 
 
 def model(vocab_size: int = 258, generates: bool = True, **changes: Any) -> ServedModel:
@@ -158,12 +155,8 @@ def test_a_sweep_over_beta_on_a_server_of_another_policy_is_refused_and_not_run_
 
 
 @pytest.fixture(scope="module")
-def child(sglang_env: Any, qwen2: Path) -> Any:
-    done = subprocess.run(
-        [sys.executable, str(CHILD), str(qwen2)], env=sglang_env(), capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+def child(run_child: Any, qwen2: Path) -> Any:
+    return run_child("hooks_child.py", qwen2)
 
 
 def test_without_the_flag_only_flags_are_hooked(child: Any) -> None:

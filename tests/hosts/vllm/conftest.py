@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import random
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from forked import ForkServer
 from moi import MoIConfig
 from moi_bench.server import free_port
 from moi_engines import SamplingParams
@@ -32,6 +32,10 @@ ON_CPU = (
 # vLLM's attention on CPUs wants heads of 32 and more.
 SIZES = {"hidden_size": 64, "head_dim": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
 TOKENS = 48
+MODULES = (
+    *("vllm.entrypoints.openai.api_server", "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker"),
+    "vllm.v1.worker.gpu.model_runner",
+)
 
 THINK = "<", ">"  # around a thought of the tiny models, each one token
 MOI = ("--additional-config", '{"moi": {"policy": "token"}}')
@@ -99,14 +103,23 @@ def vllm_model(random_model: Callable[..., Path]) -> Callable[[str], Path]:
     return lambda architecture: random_model(architecture, **SIZES)
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    with ForkServer(PYTHON, MODULES, environment()) as server:
+        yield server
+
+
 class Server(Served):
     """A running vLLM and a client for it."""
 
-    def __init__(self, model: Path, flags: Sequence[str], env: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, fork_server: ForkServer, model: Path, flags: Sequence[str], variables: dict[str, str], log: Path
+    ) -> None:
         self.model = model
         port = free_port()
-        serve = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-        super().__init__([*serve, "--host", "127.0.0.1", "--port", str(port), *ON_CPU, *flags], port, env, log)
+        serve = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+        command = [*serve, "--host", "127.0.0.1", "--port", str(port), *ON_CPU, *flags]
+        super().__init__(lambda out: fork_server.start(command, environment(**variables), out), port, log)
 
     def complete(self, prompt: Any, settings: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
         """POST /v1/completions, greedy unless `fields` say otherwise; fails the test unless it is answered."""
@@ -137,12 +150,14 @@ class Server(Served):
 
 
 @pytest.fixture(scope="session")
-def make_server(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.AbstractContextManager[Server]]:
+def make_server(
+    fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., contextlib.AbstractContextManager[Server]]:
     """make_server(model, "--flag", ..., VARIABLE="value") starts a server for a with block."""
 
     @contextlib.contextmanager
     def make(model: Path, *flags: str, **env: str) -> Iterator[Server]:
-        server = Server(model, flags, environment(**env), tmp_path_factory.mktemp("vllm") / "log")
+        server = Server(fork_server, model, flags, env, tmp_path_factory.mktemp("vllm") / "log")
         try:
             yield server
         finally:
@@ -165,15 +180,12 @@ def vllm_env() -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def run_child(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+def run_child(fork_server: ForkServer) -> Callable[..., Any]:
     """run_child("name.py", argument, VARIABLE="value") -> the JSON that this script of the folder printed last."""
 
-    def run(name: str, *arguments: Any, **env: str) -> Any:
-        command = [str(PYTHON), str(Path(__file__).parent / name), *map(str, arguments)]
-        done = subprocess.run(command, env=environment(**env), capture_output=True, text=True, timeout=400)
-        assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        # A rank that ends may have the last word.
-        return json.loads(next(line for line in reversed(done.stdout.splitlines()) if line.startswith("{")))
+    def run(name: str, *arguments: Any, **variables: str) -> Any:
+        command = [str(Path(__file__).parent / name), *map(str, arguments)]
+        return fork_server.printed(command, environment(**variables))
 
     return run
 

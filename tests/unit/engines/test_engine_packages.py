@@ -7,10 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from forked import ForkServer
 from installed_package import install_package
 from moi_engines.registry import BUILT_IN
 
@@ -63,16 +66,22 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install_package(folder, "shouting", "shouting_engine:SPEC", SOURCE, group="moi.engines")
 
 
-def moi(path: Path, *argv: str, status: int = 0) -> str:
-    """Standard output of a `moi` command that finds the packages in `path` installed."""
-    environ = {**os.environ, "PYTHONPATH": str(path), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "moi", *argv]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300)
-    assert done.returncode == status, done.stderr[-4000:]
-    return done.stdout if status != 2 else done.stderr
+@pytest.fixture(scope="module")
+def moi(fork_server: ForkServer) -> Callable[..., str]:
+    """moi(folder, argument, ...) -> what a `moi` command prints, or complains about if it is refused, that finds the
+    packages in this folder installed.
+    """
+
+    def run(path: Path, *argv: str, status: int = 0) -> str:
+        environ = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
+        done = fork_server.run(["-m", "moi", *argv], environ)
+        assert done.returncode == status, done.stderr[-4000:]
+        return done.stdout if status != 2 else done.stderr
+
+    return run
 
 
-def test_generate_decodes_with_it(package: Path) -> None:
+def test_generate_decodes_with_it(moi: Any, package: Path) -> None:
     argv = ["--prompt", "18 7 7 > 67 :", "--max-new-tokens", "45", "--temperature", "0", "--json"]
     found = json.loads(moi(package, "generate", "--engine", "shouting", "--device", "cpu", *argv))
     usual = json.loads(moi(package, "generate", *argv))
@@ -82,18 +91,18 @@ def test_generate_decodes_with_it(package: Path) -> None:
     assert "ok" in usual["outputs"][0]["text"]
 
 
-def test_only_the_options_that_it_has_are_taken(package: Path) -> None:
+def test_only_the_options_that_it_has_are_taken(moi: Any, package: Path) -> None:
     error = moi(package, "generate", "--engine", "shouting", "--prompt", "a", "--dtype", "float32", status=2)
     assert "--dtype is not an option of the engine shouting; of: torch, sglang" in error
 
 
-def test_serve_starts_its_server(package: Path) -> None:
+def test_serve_starts_its_server(moi: Any, package: Path) -> None:
     assert (
         moi(package, "serve", "--engine", "shouting", "--port", "1", "--", "--loud") == "serving countdown 1 --loud\n"
     )
 
 
-def test_doctor_lists_it(package: Path) -> None:
+def test_doctor_lists_it(moi: Any, package: Path) -> None:
     report = json.loads(moi(package, "doctor", "--json"))
     assert list(report["engines"])[-1] == "shouting"
     assert report["engines"]["shouting"] == {"usable": True, "reason": None}
@@ -101,12 +110,12 @@ def test_doctor_lists_it(package: Path) -> None:
     assert moi(package, "doctor", "--backend", "shouting") == "shouting: usable\n"
 
 
-def test_selftest_judges_it(package: Path) -> None:
+def test_selftest_judges_it(moi: Any, package: Path) -> None:
     report = json.loads(moi(package, "selftest", "--backend", "shouting", "--json"))
     assert report["backends"]["shouting"]["verdict"] == "agrees"
 
 
-def test_eval_decodes_with_it(package: Path, tmp_path: Path) -> None:
+def test_eval_decodes_with_it(moi: Any, package: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     argv = ["eval", "countdown", "--engine", "shouting", "--n", "2", "--policy", "token", "--out", str(out), "--json"]
     report = json.loads(moi(package, *argv, "--max-new-tokens", "40"))
@@ -115,7 +124,7 @@ def test_eval_decodes_with_it(package: Path, tmp_path: Path) -> None:
     assert moi(package, *argv, "--max-new-tokens", "40"), "the file is complete: it is shown again"
 
 
-def test_bench_engines_measures_it(package: Path) -> None:
+def test_bench_engines_measures_it(moi: Any, package: Path) -> None:
     flags = ["--model", "embedded", "--batch", "2", "--context", "6", "--new-tokens", "4", "--repeats", "1", "--json"]
     (row,) = json.loads(moi(package, "bench", "engines", "--engine", "shouting", *flags))
     assert (row["engine"], row["status"], row["baseline"]) == ("shouting", "ok", "a whisper")
@@ -146,7 +155,9 @@ def test_its_file_is_imported_when_it_is_asked_for(package: Path) -> None:
         ("torch", "from moi_engines.torch_engine import SPEC", "there is an engine 'torch' already"),
     ],
 )
-def test_a_broken_entry_point_is_one_line_that_names_it(tmp_path: Path, name: str, source: str, reason: str) -> None:
+def test_a_broken_entry_point_is_one_line_that_names_it(
+    moi: Any, tmp_path: Path, name: str, source: str, reason: str
+) -> None:
     folder = install_package(tmp_path, name, "bad_engine:SPEC", source, group="moi.engines")
     (line,) = moi(folder, "generate", "--prompt", "a", status=2).splitlines()
     assert line.startswith(f"moi generate: error: engine entry point {name} = bad_engine:SPEC")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from forked import ForkServer
 from installed_package import install_package
 from moi.policies.registry import BUILT_IN
 
@@ -21,14 +21,20 @@ pytestmark = pytest.mark.slow
 CHILD = Path(__file__).with_name("policy_child.py")
 
 
-def python(*argv: str, path: Path) -> subprocess.CompletedProcess[str]:
-    """A process that finds the packages in `path` installed."""
-    environ = {**os.environ, "PYTHONPATH": str(path), "TRITON_INTERPRET": "1", "PYTHONWARNINGS": "ignore"}
-    return subprocess.run([sys.executable, *argv], env=environ, capture_output=True, text=True, timeout=400)
+@pytest.fixture(scope="module")
+def python(fork_server: ForkServer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """python(argument, ..., path=folder) runs a process that finds the packages in this folder installed."""
+
+    def run(*argv: str, path: Path) -> subprocess.CompletedProcess[str]:
+        return fork_server.run(argv, {**os.environ, "PYTHONPATH": str(path), "TRITON_INTERPRET": "1"})
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def child(outside_package: Path, tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def child(
+    python: Any, outside_package: Path, tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
     if missing := [name for name in ("triton", "numba", "onnxruntime") if find_spec(name) is None]:
         pytest.skip(f"needs {', '.join(missing)}")
     scratch = tmp_path_factory.mktemp("scratch")
@@ -65,12 +71,14 @@ def test_its_parameters_are_options_of_the_command_line(child: Any) -> None:
         ({"policy": "outside", "x": 1}, "moi key 'x' is unknown; allowed: policy, share, tail, top_k"),
     ],
 )
-def test_messages_come_from_the_declarations(outside_package: Path, settings: Any, reason: str) -> None:
+def test_messages_come_from_the_declarations(python: Any, outside_package: Path, settings: Any, reason: str) -> None:
     done = python("-c", f"import moi\nmoi.MoIConfig(**{settings!r})", path=outside_package)
     assert f"ValueError: {reason}" in done.stderr
 
 
-def test_nothing_is_imported_before_a_policy_is_asked_for_that_is_not_built_in(outside_package: Path) -> None:
+def test_nothing_is_imported_before_a_policy_is_asked_for_that_is_not_built_in(
+    python: Any, outside_package: Path
+) -> None:
     code = (
         "import sys, moi\n"
         "moi.MoIConfig(beta=1), moi.MoIConfig('direct')\n"
@@ -92,7 +100,7 @@ def test_nothing_is_imported_before_a_policy_is_asked_for_that_is_not_built_in(o
     ],
 )
 def test_a_broken_entry_point_is_one_line_that_names_it(
-    tmp_path: Path, name: str, target: str, source: str, reason: str
+    python: Any, tmp_path: Path, name: str, target: str, source: str, reason: str
 ) -> None:
     done = python("-m", "moi", "generate", "--prompt", "a", path=install_package(tmp_path, name, target, source))
     (line,) = done.stderr.splitlines()
