@@ -178,7 +178,7 @@ def test_mixing_stops_at_the_token_named_by_until(ask: Any, moi_server: Any, qwe
         assert output["meta_info"]["moi"]["mixed_tokens"] == ask.mixed_tokens(text, output["output_ids"], gate)
     assert stopped > len(texts) / 2
     # The judge tells a row that goes on mixing from one that stops.
-    assert not agree.judge(qwen2, texts, configs, always, marks=marks, max_new_tokens=TOKENS).agrees
+    assert agree.judge(qwen2, texts, configs, always, marks=marks, max_new_tokens=TOKENS).departures
 
 
 def first_seen_after(tokens: list[int], count: int) -> int:

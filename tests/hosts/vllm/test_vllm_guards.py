@@ -89,7 +89,7 @@ def test_without_a_replay_they_are_not_what_they_should_be(
 ) -> None:
     found, texts = runs[0]["pressed replay"], cases["pressed"]
     outputs = [output(each) for each in found["outputs"]]
-    assert not agree.judge(vllm_model("qwen3"), texts, [{"beta": 2.0}] * 4, outputs).agrees
+    assert agree.judge(vllm_model("qwen3"), texts, [{"beta": 2.0}] * 4, outputs).departures
 
 
 def test_what_a_reset_drops_is_forgotten(runs: Any, cases: dict[str, Any], agree: Any, vllm_model: Any) -> None:

@@ -103,13 +103,18 @@ def test_two_ranks_agree_while_requests_are_preempted(ask: Any, agree: Any, serv
 def test_a_rank_that_reads_no_outputs_must_keep_its_rows(ask: Any, agree: Any, server: Any, switch: Path) -> None:
     """vLLM asks one rank for outputs. Without rows of its own the other one cannot replay its part of a mixture."""
     rng, settings = ask.random("unread"), [{"beta": 2.0, "per_token": 1}] * 4
-    texts = [[rng.randrange(2, 258) for _ in range(40)] for _ in settings]
+
+    def departures() -> list[Any]:
+        texts = [[rng.randrange(2, 258) for _ in range(40)] for _ in settings]
+        found: list[Any] = agree.judge(server.model, texts, settings, answers_of(server, texts, settings)).departures
+        return found
+
     switch.touch()
     try:
-        answers = answers_of(server, texts, settings)
+        # A mixture may be too weak to see of one text: in one of eight calls nothing departs.
+        assert any(departures() for _ in range(8))
     finally:
         switch.unlink()
-    assert not agree.judge(server.model, texts, settings, answers).agrees
 
 
 def test_a_request_that_says_nothing_mixes_as_the_server_says(ask: Any, agree: Any, server: Any) -> None:
