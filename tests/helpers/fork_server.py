@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing import util
 from typing import Any
 
-SPARES = 3  # processes that a program may spawn in this way; it starts Python for further ones
+SPARES = 3, 2  # processes that a program may spawn in this way, and each of those; Python is started for further ones
 LONGEST = 1 << 17  # bytes of a message
 ABOVE = 512  # the numbers of open files on their way to the ones that they must have
 MARK = "--multiprocessing-fork"  # behind what Python runs for a process that multiprocessing spawns
@@ -81,7 +81,7 @@ def program(arguments: list[str], variables: dict[str, str]) -> Run:
     """`python -m MODULE ...`, `python -c CODE ...` or `python FILE ...`, or one of the processes that it spawns."""
     own = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path and path not in sys.path]
     become(variables)
-    spawned = spares()
+    spawned = spares(*SPARES)
     if spawned:
         return spawned
     first, *rest = arguments
@@ -102,17 +102,17 @@ def become(variables: dict[str, str]) -> None:
     os.environ.update(variables)
 
 
-def spares() -> Run | None:
-    """Fork children that wait for what multiprocessing spawns. None in the program."""
+def spares(count: int, *inner: int) -> Run | None:
+    """Fork children that wait for what multiprocessing spawns, with children of their own. None in this process."""
     waiting: list[tuple[int, socket.socket]] = []
-    for _ in range(SPARES):
+    for _ in range(count):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
             for _, other in waiting:
                 other.close()
             ours.close()
-            return child(theirs)
+            return (spares(*inner) if inner else None) or child(theirs)
         theirs.close()
         waiting.append((pid, ours))
     start = util.spawnv_passfds

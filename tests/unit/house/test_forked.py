@@ -13,27 +13,34 @@ import pytest
 from fork_server import SPARES
 from forked import ForkServer
 
-# Spawns two processes more than are forked for it; each tells what it is and ends with a status of its own.
+# Spawns processes, the first of which spawns some, too; each tells what it is and ends with a status of its own.
 PROGRAM = """
 import json, multiprocessing, os, sys
 
-def spawned(queue, status):
+def spawned(queue, status, *more):
     queue.put([os.getpid(), os.getppid(), "unused" in sys.modules, os.environ["SET"], __name__])
+    if more and status == 3:
+        queue.put(spawn(*more))
     sys.exit(status)
 
-if __name__ == "__main__":
+def spawn(count, *more):
     context = multiprocessing.get_context("spawn")
-    os.environ["SET"] = "by the program"
     queue = context.Queue()
-    processes = [context.Process(target=spawned, args=(queue, 3 + i)) for i in range(int(sys.argv[1]))]
+    processes = [context.Process(target=spawned, args=(queue, 3 + i, *more)) for i in range(count)]
     for process in processes:
         process.start()
-    told = [queue.get() for _ in processes]
+    told = [queue.get() for _ in range(count + bool(more))]
     for process in processes:
         process.join()
+    inner = [each for each in told if isinstance(each, dict)]
+    told = [each for each in told if each not in inner]
     codes = {process.pid: process.exitcode for process in processes}
-    print(json.dumps({"pid": os.getpid(), "leads": os.getsid(0) == os.getpid(), "set": os.environ.get("GIVEN"),
-        "file": __file__, "path": sys.path[:2], "told": told, "codes": [codes[each[0]] for each in told]}))
+    return {"pid": os.getpid(), "told": told, "codes": [codes[each[0]] for each in told], "inner": inner}
+
+if __name__ == "__main__":
+    os.environ["SET"] = "by the program"
+    print(json.dumps({**spawn(*map(int, sys.argv[1:])), "leads": os.getsid(0) == os.getpid(),
+        "set": os.environ.get("GIVEN"), "file": __file__, "path": sys.path[:2]}))
 """
 
 
@@ -61,19 +68,22 @@ def fork_server(variables: dict[str, str]) -> Iterator[ForkServer]:
 def test_a_program_and_what_it_spawns_are_processes_of_their_own(
     fork_server: ForkServer, variables: dict[str, str], folder: Path, tmp_path: Path
 ) -> None:
-    count = SPARES + 2
     more = {**variables, "GIVEN": "to it", "PYTHONPATH": os.pathsep.join([str(tmp_path), str(folder)])}
-    told = fork_server.printed([str(folder / "program.py"), str(count)], more)
+    asked = [spare + 1 for spare in SPARES]  # Python is started for the last
+    told = fork_server.printed([str(folder / "program.py"), *map(str, asked)], more)
     assert told["leads"]
     assert (told["set"], told["file"]) == ("to it", str(folder / "program.py"))
     assert told["path"] == [str(folder), str(tmp_path)]
-    pids, parents, imported, given, names = zip(*told["told"], strict=True)
-    assert len({told["pid"], *pids}) == count + 1
-    assert set(parents) == {told["pid"]}
-    assert sorted(imported) == [False] * 2 + [True] * SPARES
-    assert set(given) == {"by the program"}
-    assert set(names) == {"__mp_main__"}
-    assert sorted(told["codes"]) == [3 + i for i in range(count)]
+    (inner,) = told["inner"]
+    assert inner["pid"] in [pid for pid, *_ in told["told"]]
+    for spawned, count in zip((told, inner), asked, strict=True):
+        pids, parents, imported, given, names = zip(*spawned["told"], strict=True)
+        assert len({spawned["pid"], *pids}) == count + 1
+        assert set(parents) == {spawned["pid"]}
+        assert sorted(imported) == [False] + [True] * (count - 1)
+        assert set(given) == {"by the program"}
+        assert set(names) == {"__mp_main__"}
+        assert sorted(spawned["codes"]) == [3 + i for i in range(count)]
 
 
 @pytest.mark.parametrize("forked", [True, False])
