@@ -20,6 +20,9 @@ help:
 demo: $(VENV)/.demo  ## the trained model on board: plain decoding beside MoI
 	$(BIN)/moi demo
 
+# The tests start hundreds of processes, each of which would compile the project anew.
+test test-fast test-real: export PYTHONDONTWRITEBYTECODE :=
+
 # A machine that cannot have the pretrained model, or vLLM, hears so in a line, and the tests of it are skipped.
 test: check  ## everything, on a CPU
 	@$(BIN)/python tests/real/fetch.py smollm2-135m || true

@@ -40,7 +40,8 @@ torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS", "1")))
 _SEED = int(os.environ.get("MOI_TEST_SEED") or secrets.randbelow(1 << 31))
 os.environ["MOI_TEST_SEED"] = str(_SEED)
 
-_SLOW_FOLDERS = {"sglang": 0, "vllm": 1, "real": 2, "fuzz": 3}
+_SLOW_FOLDERS = "sglang", "vllm", "real", "fuzz"
+_LONGEST = *_SLOW_FOLDERS, "test_gpu_plan", "test_kernels"  # in this order: at the end of a run one worker would wait
 
 # temperature, top_p, top_k, min_p, policy and its parameters, tokens: ragged lengths of what feedback leaves decidable.
 # Sampled rows of low beta show small mistakes, which greedy rows hide.
@@ -80,7 +81,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in _SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: _SLOW_FOLDERS.get(item.path.parent.name, len(_SLOW_FOLDERS)))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    found = [_LONGEST.index(name) for name in (item.path.parent.name, item.path.stem) if name in _LONGEST]
+    return found[0] if found else len(_LONGEST)
 
 
 def pytest_collection_finish() -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import gc
 import importlib.abc
 import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -60,23 +59,13 @@ def asynchronous(module: Any) -> None:
 
 
 def quick_interpreter(module: Any) -> None:
-    """Without what takes a third of its time: vLLM's integers are not checked for overflow, and what each call of a
-    kernel replaces in the language is looked up once.
-    """
+    """Without a check of vLLM's integers for overflow, and as in `tests/helpers/quick_interpreter.py`."""
     module.interpreter_builder.options = replace(module.interpreter_builder.options, sanitize_overflow=False)
-    is_builtin = module.tl.core.is_builtin
+    sys.path.append(str(Path(__file__).parents[1] / "helpers"))
+    from quick_interpreter import patch_once
 
-    @cache
-    def names(package: Any) -> list[str]:
-        return [name for name, member in inspect.getmembers(package) if is_builtin(member)]
-
-    def patch(package: Any, builder: Any, scope: Any) -> None:
-        for name in names(package):
-            member = getattr(package, name)
-            if is_builtin(member):  # not replaced by the kernel that calls this one
-                module._patch_attr(package, name, member, builder, scope)
-
-    module._patch_builtin = patch
+    sys.path.pop()
+    patch_once(module)
 
 
 STAND_INS: dict[str, Callable[[Any], None]] = {

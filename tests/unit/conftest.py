@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,13 @@ import pytest
 from fake_server import FakeServer
 from forked import ForkServer
 from page_layout import browser_path
+from quick_interpreter import patch_once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_interpreter() -> None:
+    if os.environ.get("TRITON_INTERPRET") == "1" and importlib.util.find_spec("triton"):
+        patch_once(importlib.import_module("triton.runtime.interpreter"))
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from moi_bench.report.page import is_page, page
 from moi_bench.report.results import Results, read
 from moi_eval.stats import holm
 
+pytestmark = pytest.mark.slow  # reads millions of samples
+
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "benchmarks" / "results"
 FILES = sorted(RESULTS.rglob("*.json*"))

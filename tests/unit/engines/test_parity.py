@@ -29,7 +29,7 @@ def run(engine: TorchEngine, cases: Cases) -> list[Any]:
     return engine.generate(cases.prompts, cases.sampling, cases.moi, noise=cases.noise)
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_torch_engine_agrees_on_any_model(
     architecture: str, number: int, random_model: Callable[..., Path], make_cases: Callable[..., Cases]
@@ -70,7 +70,9 @@ def test_the_reference_is_the_loop_without_a_cache(
             logits = decoder(inputs_embeds=x[row]).logits[:, -1]
         if step.drift <= FLOAT32.margin / 2:
             compared += 1
-            torch.testing.assert_close(step.logits, logits[0], atol=1e-3, rtol=0)
+            # Of what is hardly ever drawn, logits may be further off. A twin is one sample of what rounding does.
+            apart = float((step.logits.softmax(-1) - logits[0].softmax(-1)).abs().sum()) / 2
+            assert apart <= 10 * FLOAT32.margin
         drawn = uniforms(torch.tensor([cases.sampling[row].seed]), torch.tensor([x[row].shape[1]]), moi[row].top_k)
         settings = RowParams.of([moi[row]], [cases.sampling[row].temperature])._replace(uniforms=drawn)
         given = Inputs(logits.float(), torch.tensor([step.event.token_id]), settings)

@@ -22,7 +22,12 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 NAMED = {case.name: case for case in CASES}
 BIG = {"large vocabulary", "largest vocabulary"}  # the oracle sorts these row by row: one type is enough
-TABLE = [(case, dtype) for case in CASES for dtype in DTYPES if case.name not in BIG or dtype == torch.float32]
+TABLE = [
+    pytest.param(case, dtype, marks=[pytest.mark.slow] if dtype == torch.float16 else [])
+    for case in CASES
+    for dtype in DTYPES
+    if case.name not in BIG or dtype == torch.float32
+]
 
 
 @pytest.fixture(params=list(IMPLEMENTATIONS))
@@ -88,7 +93,7 @@ def test_parity(implementation: Implementation, case: Case, dtype: torch.dtype) 
     ("name", "dtype"),
     [
         *((name, torch.float32) for name in ("official", "paper", "masked", "nan, inf and zeros")),
-        *(("official", dtype) for dtype in DTYPES[1:]),
+        *(pytest.param("official", dtype, marks=pytest.mark.slow) for dtype in DTYPES[1:]),
     ],
     ids=str,
 )
