@@ -12,7 +12,7 @@ from moi_bench.report.page import is_page, page
 from moi_bench.report.results import Results, read
 from moi_eval.stats import holm
 
-pytestmark = pytest.mark.slow  # reads millions of samples
+pytestmark = pytest.mark.slow  # reads a hundred thousand samples
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "benchmarks" / "results"
