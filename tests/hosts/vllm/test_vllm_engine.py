@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from moi import MoIConfig
 from moi_engines import ENGINES, SamplingParams
@@ -24,9 +25,14 @@ MOI: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def prompts(ask: Any) -> list[list[int]]:
-    rng = ask.random("engine")
-    return [[rng.randrange(1000, 40000) for _ in range(rng.choice([3, 9, 20]))] for _ in MOI]
+def prompts(ask: Any, real_model: Any) -> list[list[int]]:
+    """Chats: after ids that form no text, rounding alone moves the first distribution of this model by 6e-5."""
+    rng, tokenizer = ask.random("engine"), AutoTokenizer.from_pretrained(real_model("smollm2-135m"))
+    kinds, themes = ("a story", "a poem", "a letter", "two sentences"), ("the sea", "winter", "a robot", "old bread")
+    asked = [f"Write {rng.choice(kinds)} about {rng.choice(themes)} and {rng.randrange(2, 1000)} cats." for _ in MOI]
+    chats = ([{"role": "user", "content": each}] for each in asked)
+    texts = [tokenizer.apply_chat_template(each, tokenize=False, add_generation_prompt=True) for each in chats]
+    return [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
 
 
 @pytest.fixture(scope="module")
