@@ -7,6 +7,7 @@ torch with more threads than one.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import random
 import secrets
@@ -34,6 +35,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when huggin
 # torch would take from its cache what it compiled for a processor that could do more.
 _CAPABILITY = torch.backends.cpu.get_cpu_capability()
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor-{os.getuid()}-{_CAPABILITY}")
+# pytest takes the records of every logger that does not propagate, and torch writes a trace, a seventh of an export's
+# time, for whoever takes them.
+logging.getLogger("torch.__trace").propagate = True
 # Tiny tensors: a second thread only waits.
 torch.set_num_threads(int(os.environ.get("MOI_TEST_THREADS", "1")))
 # In the environment, so that the workers of pytest-xdist draw the same as the process that starts them.

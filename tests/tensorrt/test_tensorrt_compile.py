@@ -46,6 +46,12 @@ def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return export_once(request.param, tmp_path_factory.getbasetemp())[1]
 
 
+@pytest.fixture(scope="module")
+def some_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For what is the same whatever the model."""
+    return export_once("embedded", tmp_path_factory.getbasetemp())[1]
+
+
 def _layers(export: Path) -> int:
     return int(json.loads((export / "moi_config.json").read_text())["layers"])
 
@@ -137,18 +143,18 @@ def test_the_sidecar_describes_what_tensorrt_and_onnx_runtime_see(export: Path, 
 
 
 @needs_rtx
-def test_an_engine_with_an_earlier_sidecar_is_replaced(export: Path, tmp_path: Path) -> None:
+def test_an_engine_with_an_earlier_sidecar_is_replaced(some_export: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.engine"
     flags = ("--out", str(out), "--runtime", "tensorrt-rtx", "--compute-capability", "8.9", "--max-batch", "1")
-    assert _compile(str(export), *flags).returncode == 0
+    assert _compile(str(some_export), *flags).returncode == 0
     now = json.loads(Path(f"{out}.json").read_text())
     keys = ("runtime", "version", "capabilities", "profile", "layers", "plugin", "source", "engine")
     Path(f"{out}.json").write_text(json.dumps({"format": 1, **{key: now[key] for key in keys}}))
     with pytest.raises(ValueError, match="its format is not 2; compile the engine again"):
         read_sidecar(out)
-    again = _compile(str(export), *flags)
+    again = _compile(str(some_export), *flags)
     assert again.returncode == 0, again.stderr
-    assert read_sidecar(out).model == read_manifest(export)[1]
+    assert read_sidecar(out).model == read_manifest(some_export)[1]
 
 
 def test_policies_have_the_codes_and_columns_of_the_graph() -> None:
@@ -171,7 +177,7 @@ def test_policies_have_the_codes_and_columns_of_the_graph() -> None:
 
 
 @needs_rtx
-def test_progress_reaches_the_end_and_bad_graphs_are_explained(export: Path, tmp_path: Path) -> None:
+def test_progress_reaches_the_end_and_bad_graphs_are_explained(some_export: Path, tmp_path: Path) -> None:
     code = f"""
 import json, sys
 from pathlib import Path
@@ -180,12 +186,12 @@ seen = {{}}
 options = CompileOptions("tensorrt-rtx", ("8.9",), 2)
 def report(phase, done, total):
     seen[phase] = done, total
-compile_engine(Path({str(export)!r}), Path({str(tmp_path / "a.engine")!r}), options, report)
+compile_engine(Path({str(some_export)!r}), Path({str(tmp_path / "a.engine")!r}), options, report)
 assert seen and all(done == total for done, total in seen.values()), seen
 folder = Path({str(tmp_path)!r}) / "broken"
 folder.mkdir()
 (folder / "model.onnx").write_bytes(b"no graph")
-config = json.loads((Path({str(export)!r}) / "moi_config.json").read_text())
+config = json.loads((Path({str(some_export)!r}) / "moi_config.json").read_text())
 (folder / "moi_config.json").write_text(json.dumps({{**config, "files": {{"model.onnx": 8}}}}))
 try:
     compile_engine(folder, folder / "a.engine", options)
@@ -207,13 +213,13 @@ assert not (folder / "a.engine").exists()
     ],
 )
 def test_limits_that_do_not_fit_are_refused(
-    export: Path, tmp_path: Path, options: dict[str, int], message: str
+    some_export: Path, tmp_path: Path, options: dict[str, int], message: str
 ) -> None:
     flags = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
-    result = _compile(str(export), "--runtime", "tensorrt-rtx", "--compute-capability", "8.6", *flags)
+    result = _compile(str(some_export), "--runtime", "tensorrt-rtx", "--compute-capability", "8.6", *flags)
     assert result.returncode != 0
     assert message in result.stderr
-    assert not (export / "model.engine").exists()
+    assert not (some_export / "model.engine").exists()
 
 
 def test_the_exported_node_is_the_one_the_plugin_replaces(export: Path) -> None:
