@@ -118,8 +118,8 @@ def test_a_rank_that_reads_no_outputs_must_keep_its_rows(ask: Any, agree: Any, s
 
 
 def test_a_request_that_says_nothing_mixes_as_the_server_says(ask: Any, agree: Any, server: Any) -> None:
-    texts = ask.prompts("default", 2)
-    agree(server.model, texts, [{"beta": 1.0}] * 2, server.all(texts, [None] * 2, max_tokens=16))
+    texts = ask.prompts("default")
+    agree(server.model, texts, [{"beta": 1.0}] * len(texts), server.all(texts, [None] * len(texts), max_tokens=16))
 
 
 def test_the_call_of_the_page_is_mixed_by_a_server_of_the_page(server: Any) -> None:
