@@ -53,24 +53,25 @@ class CPUSlots(Slots):
     def compute(self, slots: Tensor, logits: Tensor, temperature: Tensor, position: Tensor | None = None) -> Any:
         """As `Slots.compute`."""
         moi, at = self._moi, self._arrays.of("slots", slots)
-        bits, uniforms = np.empty((len(slots), self._bits.shape[1]), np.int32), NO_UNIFORMS
+        bits, uniforms = np.empty((len(at), self._bits.shape[1]), np.int32), NO_UNIFORMS
+        floats = bits.view(np.float32)
         if position is not None:
-            uniforms = np.empty((len(slots), uniform_count(moi.top_k)), np.float32)
+            uniforms = np.empty((len(at), uniform_count(moi.top_k)), np.float32)
             fill(self._seed[at], position.numpy(), uniforms)
         policies = numba_kernels.compute(
             *(array_of(logits.float()).view(np.int32), self._arrays.of("temperature", temperature).reshape(-1), at),
             *(self._policy, self._parameters, uniforms),
             *variant(logits.shape[1], moi.top_k, moi.entropy, moi.prior),
-            *(bits, bits.view(np.float32)),
+            *(bits, floats),
         )
-        return policies, bits
+        return policies, bits, floats
 
     def store(self, slots: Tensor, pending: Any, token: Tensor, position: Tensor, may_stop: bool) -> Tensor:
         """As `Slots.store`."""
-        policies, bits = pending
+        policies, bits, floats = pending
         numba_kernels.store(
             *(self._arrays.of("slots", slots), policies, token.numpy(), position.numpy()),
-            *(may_stop, *self._marks, self._exclusive, self._policy, bits, bits.view(np.float32), self._bits),
+            *(may_stop, *self._marks, self._exclusive, self._policy, bits, floats, self._bits),
         )
         return torch.from_numpy(bits)
 

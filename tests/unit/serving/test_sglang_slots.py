@@ -14,6 +14,7 @@ import moi
 from moi import MoIConfig
 from moi.rows import parameter_count
 from moi_serving.embedding import TableMixer
+from moi_serving.pending import PendingMixture
 from moi_serving.row_layout import NO_TOKEN, NOT_DUE, entropy_of, ids_of, position_of, weights_of
 from moi_serving.settings import RequestSettings
 from moi_serving.slots import slots_of
@@ -124,7 +125,7 @@ def test_a_token_that_had_every_share_is_fed_plainly(variant: Any) -> None:
     tables, at = step.slots.tables, step.at
     tables.policy[at] = moi.policy_codes(["gumbel"] * ROWS).to(DEVICE)
     pending = step.slots.compute(at, step.logits, step.temperature, step.position)
-    bits = torch.from_numpy(pending[1]) if isinstance(pending, tuple) and len(pending) == 2 else None
+    bits = None if isinstance(pending, PendingMixture) else torch.from_numpy(pending[1])
     weights = pending.mixture.weights if bits is None else weights_of(bits)
     weights.zero_()[:, 3] = 1
     step.token = (pending.mixture.ids if bits is None else ids_of(bits))[:, 3].long()
