@@ -58,6 +58,12 @@ def asynchronous(module: Any) -> None:
     module.CpuPlatform.check_and_update_config = classmethod(checked)
 
 
+def patient_ranks(module: Any) -> None:
+    """Readers of another process's messages wait at once: for a second they would look for the next one, on the cores
+    that the process needs to write it."""
+    module.SpinCondition.__init__.__defaults__ = (0.0,)
+
+
 def quick_interpreter(module: Any) -> None:
     """Without a check of vLLM's integers for overflow, and as in `tests/helpers/quick_interpreter.py`."""
     module.interpreter_builder.options = replace(module.interpreter_builder.options, sanitize_overflow=False)
@@ -72,6 +78,7 @@ STAND_INS: dict[str, Callable[[Any], None]] = {
     "vllm.v1.sample.ops.topk_topp_sampler": torch_top_k_top_p,
     "vllm.v1.worker.gpu.structured_outputs": torch_grammar_mask,
     "vllm.platforms.cpu": asynchronous,
+    "vllm.distributed.device_communicators.shm_broadcast": patient_ranks,
     "triton.runtime.interpreter": quick_interpreter,
 }
 
