@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moi_engines.attention import group_queries
 from moi_engines.end_tokens import end_ids
 from moi_engines.model_source import resolve_model
 from moi_engines.request import Limits
@@ -62,6 +63,8 @@ def load_checkpoint(
         loaded = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=dtype, local_files_only=True, trust_remote_code=trust_remote_code
         )
+    if device.type == "cpu":
+        group_queries(loaded)
     return _checkpoint(path, loaded.to(device).eval().requires_grad_(False), tokenizer)
 
 
