@@ -153,17 +153,23 @@ class _GivenTokens(TorchLoop):
         error = (other - own).nan_to_num(0, 0, 0) * _REACH
         values, best = own.topk(min(rows[0].moi.top_k + 2, own.shape[1]))
         size = error.gather(1, best).abs().amax(-1, keepdim=True)
-        before = Mixture(*(each[0::2] for each in mixture))
         heat = torch.where(given.temperature > 0, given.temperature, 1.0).clamp(max=1)[:, None]
         steep, tied = _STEEPEST * size + _LEAST_JUMP, 2 * size / heat + _LEAST_EXCHANGE
-        tries = [(own + error, 1, steep), (own - error, -1, steep)]
-        tries += [(own.scatter(1, best, changed), 0, tied) for changed in _exchanged(values, size)]
-        for moved, sign, allowed in tries:
-            uniforms = None if given.uniforms is None else (given.uniforms + sign * _UNIFORM_ERROR).clamp(0, 1 - 2**-24)
-            settings_now = given._replace(uniforms=uniforms)._asdict()
-            after = mix(moved.float(), token[0::2], rows[0].moi, **settings_now, implementation="reference")
-            changed = _difference(before, after, logits.shape[1]) > allowed[:, 0]
-            self.jumped |= {rows[2 * i].index // 2 for i in changed.nonzero()[:, 0].tolist()}
+        moved = [own + error, own - error, *(own.scatter(1, best, changed) for changed in _exchanged(values, size))]
+        allowed = torch.cat([steep, steep, *[tied] * (len(moved) - 2)])[:, 0]
+        rows_of = torch.arange(len(own), device=self.device).repeat(len(moved))  # all are mixed in one call
+        again = given.select(rows_of)
+        if again.uniforms is not None:
+            off = torch.tensor([1.0, -1.0, *[0.0] * (len(moved) - 2)], device=self.device) * _UNIFORM_ERROR
+            uniforms = again.uniforms + off.repeat_interleave(len(own))[:, None]
+            again = again._replace(uniforms=uniforms.clamp(0, 1 - 2**-24))
+        settings_now = again._asdict()
+        after = mix(
+            torch.cat(moved).float(), token[0::2][rows_of], rows[0].moi, **settings_now, implementation="reference"
+        )
+        before = Mixture(*(each[0::2][rows_of] for each in mixture))
+        jumps = rows_of[_difference(before, after, logits.shape[1]) > allowed]
+        self.jumped |= {rows[2 * i].index // 2 for i in jumps.tolist()}
 
     def scale(self, x: Tensor) -> Tensor:
         """As the model takes them, twins a little off."""
