@@ -19,7 +19,8 @@ def group_queries(model: Any) -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    if model.config._attn_implementation != "sdpa" or not type(model).__module__.startswith("transformers."):
+    own = type(model).__module__.startswith("transformers.") and model._can_set_attn_implementation()
+    if not own or model.config._attn_implementation != "sdpa":
         return
     AttentionInterface.register(_NAME, grouped_attention)
     AttentionMaskInterface.register(_NAME, sdpa_mask)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import FalconConfig, FalconForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from moi_engines import attention
@@ -69,3 +70,12 @@ def test_a_model_that_attends_in_another_way_is_left_alone(tiny_model: Callable[
     model.set_attn_implementation("eager")
     group_queries(model)
     assert model.config._attn_implementation == "eager"
+
+
+def test_a_model_whose_attention_cannot_be_exchanged_is_left_alone_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = FalconConfig(vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    model = FalconForCausalLM(config)
+    group_queries(model)
+    assert (model.config._attn_implementation, caplog.records) == ("sdpa", [])
