@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,20 +151,33 @@ def _arm_cells(arm: dict[str, Any]) -> list[str]:
 
 
 def gains_table(evaluations: Sequence[Evaluation]) -> Table:
-    """The difference to plain decoding of each arm, a column for each evaluation of several samples a problem."""
-    several = [each for each in evaluations if each.settings["samples"] > 1]
-    labels = dict.fromkeys(arm["label"] for each in several for arm in each.arms if arm["paired"] is not None)
-    head = ["", *(_column(each.settings) for each in several)]
-    plain = [f"{arm['share']:.1%}" for each in several for arm in each.arms[:1] if arm["share"] is not None]
-    rows = [["plain decoding solves", *plain]] if len(plain) == len(several) else []
+    """Of evaluations with several samples of each problem."""
+    return _gains([each for each in evaluations if each.settings["samples"] > 1], _model_column)
+
+
+def gym_table(evaluations: Sequence[Evaluation]) -> Table:
+    """Of evaluations on tasks of reasoning-gym."""
+    return _gains([each for each in evaluations if each.settings["task"]["name"].startswith("rg:")], _task_column)
+
+
+def _gains(evaluations: Sequence[Evaluation], column: Callable[[dict[str, Any]], str]) -> Table:
+    """The difference to plain decoding of each arm, a column for each evaluation."""
+    labels = dict.fromkeys(arm["label"] for each in evaluations for arm in each.arms if arm["paired"] is not None)
+    head = ["", *(column(each.settings) for each in evaluations)]
+    plain = [f"{arm['share']:.1%}" for each in evaluations for arm in each.arms[:1] if arm["share"] is not None]
+    rows = [["plain decoding solves", *plain]] if len(plain) == len(evaluations) else []
     for label in labels:
-        found = [next((arm["paired"] for arm in each.arms if arm["label"] == label), None) for each in several]
+        found = [next((arm["paired"] for arm in each.arms if arm["label"] == label), None) for each in evaluations]
         rows.append([label, *("" if pair is None else _difference(pair) for pair in found)])
     return Table(head, rows, []) if labels else Table([], [], [])
 
 
-def _column(settings: dict[str, Any]) -> str:
+def _model_column(settings: dict[str, Any]) -> str:
     return f"{settings['model']['name']}, {settings['task']['n']} x {settings['samples']}"
+
+
+def _task_column(settings: dict[str, Any]) -> str:
+    return f"{settings['task']['variant']}, {settings['task']['n']}, {settings.get('dtype', 'server')}"
 
 
 def entropy_table(evaluation: Evaluation) -> Table:

@@ -15,9 +15,9 @@ from moi.cli import main
 from moi_bench.report import figures, tables
 from moi_bench.report.markdown import markdown
 from moi_bench.report.page import page as report_page
-from moi_bench.report.results import read
+from moi_bench.report.results import Evaluation, read
 from moi_bench.report.summary_table import summary_table
-from moi_bench.report.tables import PAPER_CHANGE, memory_table
+from moi_bench.report.tables import PAPER_CHANGE, gym_table, memory_table
 
 VOID = {"meta", "br", "link", "img", "input"}
 
@@ -183,6 +183,25 @@ def test_the_summary_has_an_engine_a_line_at_one_batch_size() -> None:
     assert table.rows == [
         ["torch, CPU", "-10.0 % (-20.0 to +0.0)", "+10.0 % (+0.0 to +20.0)"],
         ["sglang, CPU", "", "+10.0 % (+0.0 to +20.0)"],
+    ]
+
+
+def test_tasks_of_reasoning_gym_stand_side_by_side() -> None:
+    def evaluation(task: str, dtype: str, **differences: float) -> Evaluation:
+        settings = {"task": {"name": task, "variant": task[3:], "n": 9}, "dtype": dtype, "samples": 1}
+        arms: list[dict[str, Any]] = [{"label": "token", "share": 0.5, "paired": None}]
+        for label, found in differences.items():
+            paired = {"difference": found, "low": found - 0.1, "high": found + 0.1}
+            arms.append({"label": label, "share": 0.5 + found, "paired": paired})
+        return Evaluation(settings, {}, arms)
+
+    sums, words = evaluation("rg:sums", "float32", moi=0.01, soft=-0.2), evaluation("rg:words", "bfloat16", moi=-0.03)
+    table = gym_table([evaluation("countdown", "float32", moi=0.5), sums, words])
+    assert table.head == ["", "sums, 9, float32", "words, 9, bfloat16"]
+    assert table.rows == [
+        ["plain decoding solves", "50.0%", "50.0%"],
+        ["moi", "+1.0 [-9.0, +11.0]", "-3.0 [-13.0, +7.0]"],
+        ["soft", "-20.0 [-30.0, -10.0]", ""],
     ]
 
 
