@@ -202,11 +202,12 @@ def test_the_mixture_is_of_the_logits_after_bias_penalties_and_grammar(ask: Any,
 
 
 def test_several_samples_and_logprobs_of_a_mixed_request(ask: Any, moi_server: Any, qwen2: Path, agree: Any) -> None:
-    text = ask.prompts("samples", count=1)[0]
-    outputs = moi_server.generate(
-        text, ask.greedy({"beta": 4.0}, n=2, max_new_tokens=TOKENS), return_logprob=True, top_logprobs_num=2
-    )
-    agree(qwen2, [text] * 2, [MoIConfig(beta=4.0)] * 2, outputs, max_new_tokens=TOKENS)
+    texts = ask.prompts("samples", count=6)  # of one drawn text rounding may decide nearly all
+    asked = ask.greedy({"beta": 4.0}, n=2, max_new_tokens=TOKENS)
+    answers = [moi_server.generate(text, asked, return_logprob=True, top_logprobs_num=2) for text in texts]
+    outputs = [output for answer in answers for output in answer]
+    twice = [text for text in texts for _ in range(2)]
+    agree(qwen2, twice, [MoIConfig(beta=4.0)] * len(twice), outputs, max_new_tokens=TOKENS)
     assert all(len(output["meta_info"]["output_top_logprobs"]) == TOKENS for output in outputs)
 
 

@@ -89,7 +89,7 @@ def preemptions(server: Any) -> float:
 
 
 def test_two_ranks_agree_while_requests_are_preempted(ask: Any, agree: Any, server: Any) -> None:
-    rng, settings = ask.random("ranks"), SETTINGS
+    rng, settings = ask.random("ranks"), SETTINGS * 2  # of four drawn texts rounding may decide most
     texts = [[rng.randrange(2, 258) for _ in range(40)] for _ in settings]
     asked = [{"policy": "token"} if each is None else each for each in settings]
     answers = answers_of(server, texts, asked)
