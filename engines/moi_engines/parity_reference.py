@@ -29,8 +29,8 @@ FLOAT64_PARAMETERS = 300_000_000
 _BATCH = 32  # rows and their twins
 # Jumps are looked for within so many times the twin's error in logits, and this error in random numbers. A policy that
 # is continuous changes its weights by at most _STEEPEST times an error in logits (a steeper one is judged less far), by
-# less than twice the error over the temperature where logits are exchanged.
-_REACH, _UNIFORM_ERROR, _STEEPEST, _LEAST_JUMP, _LEAST_EXCHANGE = 4.0, 4e-6, 6.0, 5e-4, 1e-4
+# what rounding does already, and less than twice what logits move over the temperature, where they are exchanged.
+_REACH, _UNIFORM_ERROR, _STEEPEST, _LEAST_JUMP, _LEAST_EXCHANGE = 4.0, 4e-6, 6.0, 5e-4, 1e-5
 Mixes = Callable[[int, int], bool]  # (row, step) -> whether the row may feed a mixture after the token of that step
 
 
@@ -154,9 +154,9 @@ class _GivenTokens(TorchLoop):
         values, best = own.topk(min(rows[0].moi.top_k + 2, own.shape[1]))
         size = error.gather(1, best).abs().amax(-1, keepdim=True)
         heat = torch.where(given.temperature > 0, given.temperature, 1.0).clamp(max=1)[:, None]
-        steep, tied = _STEEPEST * size + _LEAST_JUMP, 2 * size / heat + _LEAST_EXCHANGE
-        moved = [own + error, own - error, *(own.scatter(1, best, changed) for changed in _exchanged(values, size))]
-        allowed = torch.cat([steep, steep, *[tied] * (len(moved) - 2)])[:, 0]
+        exchanged = list(_exchanged(values, size))
+        steps = [(changed - values).nan_to_num(0, 0, 0).abs().amax(-1, keepdim=True) for changed in exchanged]
+        moved = [own + error, own - error, *(own.scatter(1, best, changed) for changed in exchanged)]
         rows_of = torch.arange(len(own), device=self.device).repeat(len(moved))  # all are mixed in one call
         again = given.select(rows_of)
         if again.uniforms is not None:
@@ -168,8 +168,11 @@ class _GivenTokens(TorchLoop):
             torch.cat(moved).float(), token[0::2][rows_of], rows[0].moi, **settings_now, implementation="reference"
         )
         before = Mixture(*(each[0::2][rows_of] for each in mixture))
-        jumps = rows_of[_difference(before, after, logits.shape[1]) > allowed]
-        self.jumped |= {rows[2 * i].index // 2 for i in jumps.tolist()}
+        shifts, exchanges = _difference(before, after, logits.shape[1]).view(len(moved), -1, 1).split([2, len(steps)])
+        jumps = shifts > _STEEPEST * size + _LEAST_JUMP
+        tied = shifts.amax(0) + _LEAST_EXCHANGE + 2 * torch.stack(steps) / heat
+        found = jumps.any(0) | (exchanges > tied).any(0)
+        self.jumped |= {rows[2 * i].index // 2 for i in found[:, 0].nonzero()[:, 0].tolist()}
 
     def scale(self, x: Tensor) -> Tensor:
         """As the model takes them, twins a little off."""
