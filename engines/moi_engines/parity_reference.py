@@ -29,7 +29,7 @@ FLOAT64_PARAMETERS = 300_000_000
 _BATCH = 32  # rows and their twins
 # Jumps are looked for within so many times the twin's error in logits, and this error in random numbers. A policy that
 # is continuous changes its weights by at most _STEEPEST times an error in logits (a steeper one is judged less far), by
-# what rounding does already, and less than twice what logits move over the temperature, where they are exchanged.
+# what they move in its twin, and less than twice what logits move over the temperature, where those are exchanged.
 _REACH, _UNIFORM_ERROR, _STEEPEST, _LEAST_JUMP, _LEAST_EXCHANGE = 4.0, 4e-6, 6.0, 5e-4, 1e-5
 Mixes = Callable[[int, int], bool]  # (row, step) -> whether the row may feed a mixture after the token of that step
 
@@ -170,7 +170,8 @@ class _GivenTokens(TorchLoop):
         before = Mixture(*(each[0::2][rows_of] for each in mixture))
         shifts, exchanges = _difference(before, after, logits.shape[1]).view(len(moved), -1, 1).split([2, len(steps)])
         jumps = shifts > _STEEPEST * size + _LEAST_JUMP
-        tied = shifts.amax(0) + _LEAST_EXCHANGE + 2 * torch.stack(steps) / heat
+        twins = _difference(*(Mixture(*(each[i::2] for each in mixture)) for i in (0, 1)), logits.shape[1])
+        tied = twins[:, None] + _LEAST_EXCHANGE + 2 * torch.stack(steps) / heat
         found = jumps.any(0) | (exchanges > tied).any(0)
         self.jumped |= {rows[2 * i].index // 2 for i in found[:, 0].nonzero()[:, 0].tolist()}
 
