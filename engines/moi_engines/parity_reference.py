@@ -170,8 +170,8 @@ class _GivenTokens(TorchLoop):
         before = Mixture(*(each[0::2][rows_of] for each in mixture))
         shifts, exchanges = _difference(before, after, logits.shape[1]).view(len(moved), -1, 1).split([2, len(steps)])
         jumps = shifts > _STEEPEST * size + _LEAST_JUMP
-        twins = _difference(*(Mixture(*(each[i::2] for each in mixture)) for i in (0, 1)), logits.shape[1])
-        tied = twins[:, None] + _LEAST_EXCHANGE + 2 * torch.stack(steps) / heat
+        row, twin = (Mixture(*(each[start::2] for each in mixture)) for start in (0, 1))
+        tied = _difference(row, twin, logits.shape[1])[:, None] + _LEAST_EXCHANGE + 2 * torch.stack(steps) / heat
         found = jumps.any(0) | (exchanges > tied).any(0)
         self.jumped |= {rows[2 * i].index // 2 for i in found[:, 0].nonzero()[:, 0].tolist()}
 
