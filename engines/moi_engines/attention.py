@@ -34,7 +34,8 @@ def grouped_attention(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     rows, heads, length, width = query.shape
-    if length > 1 or heads == key.shape[1] or settings.get("position_bias") is not None:
+    alike = attention_mask is None or attention_mask.shape[1] == 1  # for all heads
+    if length > 1 or heads == key.shape[1] or not alike or settings.get("position_bias") is not None:
         out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
         return out, None
     grouped = query.reshape(rows, key.shape[1], -1, width)  # heads h of one key lie side by side

@@ -167,10 +167,10 @@ class _GivenTokens(TorchLoop):
         after = mix(
             torch.cat(moved).float(), token[0::2][rows_of], rows[0].moi, **settings_now, implementation="reference"
         )
-        before = Mixture(*(each[0::2][rows_of] for each in mixture))
+        row, twin = (Mixture(*(each[start::2] for each in mixture)) for start in (0, 1))
+        before = Mixture(*(each[rows_of] for each in row))
         shifts, exchanges = _difference(before, after, logits.shape[1]).view(len(moved), -1, 1).split([2, len(steps)])
         jumps = shifts > _STEEPEST * size + _LEAST_JUMP
-        row, twin = (Mixture(*(each[start::2] for each in mixture)) for start in (0, 1))
         tied = _difference(row, twin, logits.shape[1])[:, None] + _LEAST_EXCHANGE + 2 * torch.stack(steps) / heat
         found = jumps.any(0) | (exchanges > tied).any(0)
         self.jumped |= {rows[2 * i].index // 2 for i in found[:, 0].nonzero()[:, 0].tolist()}

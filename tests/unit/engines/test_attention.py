@@ -27,20 +27,20 @@ CPU = torch.device("cpu")
     groups=st.integers(1, 7),
     queries=st.integers(1, 3),
     width=st.sampled_from([8, 64]),
-    masked=st.booleans(),
+    masked=st.sampled_from(["no", "rows", "heads"]),
     scaling=st.sampled_from([None, 0.3]),
     data=st.data(),
 )
 def test_it_is_transformers_own(
-    rows: int, keys: int, groups: int, queries: int, width: int, masked: bool, scaling: float | None, data: Any
+    rows: int, keys: int, groups: int, queries: int, width: int, masked: str, scaling: float | None, data: Any
 ) -> None:
     length = data.draw(st.integers(queries, 20))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 1 << 31)))
     query = torch.randn(rows, queries, keys * groups, width, generator=generator).transpose(1, 2)  # as models have it
     key, value = torch.randn(2, rows, keys, length, width, generator=generator)
     mask = None
-    if masked:
-        mask = torch.rand(rows, 1, queries, length, generator=generator) < 0.6
+    if masked != "no":
+        mask = torch.rand(rows, keys * groups if masked == "heads" else 1, queries, length, generator=generator) < 0.6
         mask[..., -1] = True
     module = SimpleNamespace(num_key_value_groups=groups, is_causal=True)
     want, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling)
