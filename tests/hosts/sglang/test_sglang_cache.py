@@ -59,9 +59,9 @@ def test_requests_that_share_only_the_prompt_hit(
 
 def test_a_mixed_request_may_use_what_a_plain_one_generated(ask: Any, moi_server: Any, qwen2: Path, agree: Any) -> None:
     moi_server.flush()
-    text = ask.prompts("plain", count=1)[0]
-    plain = moi_server.generate(text, ask.greedy({"policy": "token"}))
-    whole = text + plain["output_ids"]
-    output = moi_server.generate(whole, ask.greedy({"beta": 4.0}, max_new_tokens=24))
-    assert output["meta_info"]["cached_tokens"] >= len(whole) - 1
-    agree(qwen2, [whole], [MoIConfig(beta=4.0)], [output], max_new_tokens=24)
+    wholes, outputs = [], []
+    for text in ask.prompts("plain", count=6):
+        wholes.append(text + moi_server.generate(text, ask.greedy({"policy": "token"}))["output_ids"])
+        outputs.append(moi_server.generate(wholes[-1], ask.greedy({"beta": 4.0}, max_new_tokens=24)))
+        assert outputs[-1]["meta_info"]["cached_tokens"] >= len(wholes[-1]) - 1
+    agree(qwen2, wholes, [MoIConfig(beta=4.0)] * 6, outputs, max_new_tokens=24)

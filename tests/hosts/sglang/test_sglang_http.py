@@ -83,13 +83,13 @@ def test_embeddings_as_input_are_refused_and_disturb_nobody_in_the_batch(
         **{"input_embeds": [[0.5] * 32] * 3, "sampling_params": {"max_new_tokens": 4}},
         **{"return_logprob": True, "logprob_start_len": 2},
     }
-    texts = ask.prompts("beside embeddings", count=4)
-    with ThreadPoolExecutor(8) as at_once:
+    texts = ask.prompts("beside embeddings", count=8)
+    with ThreadPoolExecutor(12) as at_once:
         bad = [at_once.submit(bare_workers.request, "POST", "/generate", refused) for _ in range(4)]
         good = [at_once.submit(bare_workers.generate, text, ask.greedy({}, max_new_tokens=TOKENS)) for text in texts]
         for status, told in (each.result() for each in bad):
             assert (status, "input_embeds does not go with mixing" in told) == (400, True), told
-        agree(qwen2, texts, [MoIConfig()] * 4, [each.result() for each in good], max_new_tokens=TOKENS)
+        agree(qwen2, texts, [MoIConfig()] * 8, [each.result() for each in good], max_new_tokens=TOKENS)
 
 
 def test_beam_search_is_that_of_a_server_without_the_plugin(ask: Any, moi_server: Any, plain_server: Any) -> None:
@@ -142,26 +142,30 @@ def test_the_openai_client_streams_a_mixed_chat(ask: Any, moi_server: Any, qwen2
     openai = pytest.importorskip("openai")
     from transformers import AutoTokenizer
 
-    messages = [{"role": "user", "content": "count to ten"}]
-    moi_server.flush()
+    tokenizer, prompts, outputs, lengths = AutoTokenizer.from_pretrained(qwen2), [], [], []
     with openai.OpenAI(base_url=f"http://127.0.0.1:{moi_server.port}/v1", api_key="none") as client:
-        stream = client.chat.completions.create(
-            *(),
-            model="tiny",
-            messages=messages,
-            temperature=0,
-            max_tokens=TOKENS,
-            stream=True,
-            extra_body={"custom_params": {"moi": {"beta": 4.0}}, "ignore_eos": True},
-        )
-        pieces = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
-    tokenizer = AutoTokenizer.from_pretrained(qwen2)
-    prompt = list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"])
-    moi_server.flush()
-    output = moi_server.generate(prompt, ask.greedy({"beta": 4.0}, max_new_tokens=TOKENS))
-    agree(qwen2, [prompt], [MoIConfig(beta=4.0)], [output], max_new_tokens=TOKENS)
-    assert len(pieces) > 2
-    assert "".join(pieces) == output["text"] == tokenizer.decode(output["output_ids"], skip_special_tokens=True)
+        for number in ask.random("chats").sample(range(1000), 6):
+            messages = [{"role": "user", "content": f"count to {number}"}]
+            moi_server.flush()
+            stream = client.chat.completions.create(
+                *(),
+                model="tiny",
+                messages=messages,
+                temperature=0,
+                max_tokens=TOKENS,
+                stream=True,
+                extra_body={"custom_params": {"moi": {"beta": 4.0}}, "ignore_eos": True},
+            )
+            pieces = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
+            chat = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+            prompts.append(list(chat["input_ids"]))
+            moi_server.flush()
+            outputs.append(moi_server.generate(prompts[-1], ask.greedy({"beta": 4.0}, max_new_tokens=TOKENS)))
+            whole = tokenizer.decode(outputs[-1]["output_ids"], skip_special_tokens=True)
+            assert "".join(pieces) == outputs[-1]["text"] == whole
+            lengths.append(len(pieces))
+    assert max(lengths) > 2
+    agree(qwen2, prompts, [MoIConfig(beta=4.0)] * 6, outputs, max_new_tokens=TOKENS)
 
 
 def test_mixing_stops_at_the_token_named_by_until(ask: Any, moi_server: Any, qwen2: Path, agree: Any) -> None:
