@@ -12,6 +12,7 @@ import random
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,9 +30,10 @@ from moi_engines.parity_reference import Reference
 from served import Served
 
 STUBS = Path(__file__).parents[2] / "stubs_sglang"
+PLACES = 16  # for running requests
 ON_CPU = (
     *(*LAUNCHES["sglang"].flags, *LAUNCHES["sglang"].on_cpu),
-    *("--random-seed", "0", "--sleep-on-idle", "--max-running-requests", "16", "--context-length", "512"),
+    *("--random-seed", "0", "--sleep-on-idle", "--max-running-requests", str(PLACES), "--context-length", "512"),
 )
 
 LAUNCH = "python -m sglang.launch_server --model-path"
@@ -143,6 +145,36 @@ class Server(Served):
         status, text = self.request("POST", "/generate", {"input_ids": prompts, "sampling_params": params, **fields})
         assert status == 200, text
         return json.loads(text)
+
+    def generate_at_once(self, prompts: list[Any], params: list[Any], **fields: Any) -> Any:
+        """As `generate`, for a batch whose requests enter the same prefill and the same steps, on any machine.
+
+        The scheduler takes what has come when it looks, so the requests of one body may start in two batches, and what
+        a row sums up depends on how many rows are beside it. Here they wait until the last has come, behind plain
+        requests that take every place and are then aborted.
+        """
+        ahead = [[2 + index] * 3 for index in range(PLACES)]
+        taken = {"sampling_params": {"temperature": 0, "max_new_tokens": 500, "ignore_eos": True}}
+        with ThreadPoolExecutor(2) as pool:
+            places = pool.submit(
+                self.request,
+                "POST",
+                "/generate",
+                {"input_ids": ahead, "rid": [f"ahead-{n}" for n in range(PLACES)], **taken},
+            )
+            self._await_load(places, running=PLACES, waiting=0)
+            answer = pool.submit(self.generate, prompts, params, **fields)
+            self._await_load(places, running=PLACES, waiting=len(prompts))
+            assert self.request("POST", "/abort_request", {"rid": "ahead-"})[0] == 200
+            return answer.result()
+
+    def _await_load(self, places: Future[Any], running: int, waiting: int) -> None:
+        """Return when so many requests run and wait; fails the test if those that take the places have ended."""
+        while not places.done():
+            (load,) = json.loads(self.request("GET", "/v1/loads?include=core")[1])["loads"]
+            if (load["num_running_reqs"], load["num_waiting_reqs"]) == (running, waiting):
+                return
+        pytest.fail(f"the requests ahead ended before {running} ran and {waiting} waited: {places.result()}")
 
     def flush(self) -> None:
         """Wait until nothing runs, and empty the prefix cache."""

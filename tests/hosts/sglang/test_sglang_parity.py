@@ -96,8 +96,8 @@ def test_plain_requests_beside_mixed_ones_are_bit_identical_to_a_server_without_
     texts = ask.prompts("bits")
     plain = {"return_logprob": True, "top_logprobs_num": 5, "logprob_start_len": 0}
     mixed = [ask.greedy({"policy": "token"} if i % 2 else {"beta": 1.0}) for i in range(len(texts))]
-    beside = moi_server.generate(texts, mixed, **plain)
-    alone = plain_server.generate(texts, [ask.greedy(None)] * len(texts), **plain)
+    beside = moi_server.generate_at_once(texts, mixed, **plain)
+    alone = plain_server.generate_at_once(texts, [ask.greedy(None)] * len(texts), **plain)
     for index, (ours, theirs) in enumerate(zip(beside, alone, strict=True)):
         if index % 2:
             assert ours["output_ids"] == theirs["output_ids"]

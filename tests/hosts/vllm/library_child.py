@@ -72,15 +72,14 @@ KINDS: list[dict[str, Any]] = [
 
 
 def plain(run: Library, prompts: list[list[int]], beside: Any) -> Outputs:
-    """Plain requests of all KINDS in one batch; `beside`: settings of as many that mix."""
+    """Plain requests of all KINDS in one batch, with as many greedy ones; `beside`: settings of those, which mix."""
     from vllm import SamplingParams
 
     common = {"max_tokens": 24, "ignore_eos": True}
     sampling = [SamplingParams(**{"temperature": 0, **kind, **common}) for kind in KINDS]
-    if beside is not None:
-        sampling += [SamplingParams(temperature=0, extra_args=beside, **common)] * len(KINDS)
+    sampling += [SamplingParams(temperature=0, extra_args=beside, **common)] * len(KINDS)
     assert run.llm.reset_prefix_cache()
-    asked = [{"prompt_token_ids": prompt} for prompt in prompts[: len(sampling)]]
+    asked = [{"prompt_token_ids": prompt} for prompt in prompts]
     return [described(each) for each in run.llm.generate(asked, sampling, use_tqdm=False)][: len(KINDS)]
 
 
