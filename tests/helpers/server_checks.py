@@ -19,7 +19,8 @@ TOKENS = 12
 def check_columns(url: str, chat: bool, ids: bool) -> None:
     """Both columns of the playground, with the numbers of each token; `ids`: with those of tokens, too."""
     source = connect(url, None, None)
-    sampling = SamplingParams(temperature=0, max_new_tokens=TOKENS, ignore_eos=True)
+    # Sampled: the likeliest tokens of a drawn model may all be special ones, which are no text.
+    sampling = SamplingParams(temperature=1.0, seed=1, max_new_tokens=TOKENS, ignore_eos=True)
     events = list(source.stream(Ask("count to ten", chat, sampling, MoIConfig(beta=0.5))))
     source.close()
     for column in (PLAIN, MIXED):

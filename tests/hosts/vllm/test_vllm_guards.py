@@ -21,8 +21,8 @@ def cases(ask: Any) -> dict[str, Any]:
     def prompts(*lengths: int) -> list[list[int]]:
         return [[rng.randrange(2, 258) for _ in range(length)] for length in lengths]
 
-    of_40 = {"pressed": prompts(*[40] * 4), "cached": prompts(*[40] * 3), "chunks": prompts(*[40] * 8)}
-    return {"plain": prompts(12, 40, 7, 33, 20, 9, 35, 5), "reset": prompts(*[9] * 4), **of_40}
+    of_40 = {"pressed": prompts(*[40] * 6), "cached": prompts(*[40] * 3), "chunks": prompts(*[40] * 8)}
+    return {"plain": prompts(12, 40, 7, 33, 20, 9, 35, 5), "reset": prompts(*[9] * 6), **of_40}
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +78,10 @@ def test_preempted_requests_are_replayed_as_their_mixtures(
 ) -> None:
     found, texts = runs[0]["pressed "], cases["pressed"]
     assert found["preemptions"] >= 2
-    agree(vllm_model("qwen3"), texts, [{"beta": 2.0}] * 4, [output(each) for each in found["outputs"]])
+    agree(vllm_model("qwen3"), texts, [{"beta": 2.0}] * 6, [output(each) for each in found["outputs"]])
     replayed = [each["moi"]["replayed_tokens"] for each in found["outputs"]]
     assert max(replayed) > 0
-    assert [each["moi"]["mixed_tokens"] for each in found["outputs"]] == [63] * 4
+    assert [each["moi"]["mixed_tokens"] for each in found["outputs"]] == [63] * 6
 
 
 def test_without_a_replay_they_are_not_what_they_should_be(
@@ -89,14 +89,14 @@ def test_without_a_replay_they_are_not_what_they_should_be(
 ) -> None:
     found, texts = runs[0]["pressed replay"], cases["pressed"]
     outputs = [output(each) for each in found["outputs"]]
-    assert agree.judge(vllm_model("qwen3"), texts, [{"beta": 2.0}] * 4, outputs).departures
+    assert agree.judge(vllm_model("qwen3"), texts, [{"beta": 2.0}] * 6, outputs).departures
 
 
 def test_what_a_reset_drops_is_forgotten(runs: Any, cases: dict[str, Any], agree: Any, vllm_model: Any) -> None:
     """Tokens under way when the cache is reset are sampled anew, and so are their mixtures."""
     found, texts = runs[0]["reset "], cases["reset"]
     assert found["cut"] >= 1
-    agree(vllm_model("qwen3"), texts, [{"beta": 2.0}] * 4, [output(each) for each in found["outputs"]])
+    agree(vllm_model("qwen3"), texts, [{"beta": 2.0}] * 6, [output(each) for each in found["outputs"]])
     assert all(each["moi"]["replayed_tokens"] > 0 for each in found["outputs"])
 
 

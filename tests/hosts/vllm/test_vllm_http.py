@@ -44,11 +44,11 @@ def test_bad_settings_are_a_400_with_the_reason(xargs: Any, reason: str, moi_ser
 
 def test_choices_have_reports_of_their_own(ask: Any, agree: Any, moi_server: Any) -> None:
     (prompt,) = ask.prompts("choices", count=1)
-    answer = moi_server.complete(prompt, {"beta": 1.0, "per_token": 1}, n=3, temperature=0.9, seed=7, max_tokens=12)
+    answer = moi_server.complete(prompt, {"beta": 1.0, "per_token": 1}, n=6, temperature=0.9, seed=7, max_tokens=12)
     reports, choices = answer["kv_transfer_params"]["moi"], answer["choices"]
     assert len({tuple(each["token_ids"]) for each in choices}) > 1
     alone = [{"choices": [choice], "kv_transfer_params": {"moi": [reports[choice["index"]]]}} for choice in choices]
-    agree(moi_server.model, [prompt] * 3, [{"beta": 1.0}] * 3, alone, temperature=0.9)
+    agree(moi_server.model, [prompt] * 6, [{"beta": 1.0}] * 6, alone, temperature=0.9)
 
 
 def test_each_choice_has_random_numbers_of_its_own(moi_server: Any) -> None:
