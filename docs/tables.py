@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from moi import PRESETS
+from moi.architectures import READS_IDS_ELSEWHERE
 from moi.config import ENTROPIES, MAX_TOP_K, PRIORS
 from moi.policies import BOUNDS, Parameter
 from moi.policies.registry import BUILT_IN
-from moi_serving.architectures import READS_IDS_ELSEWHERE
 from moi_serving.compatibility import Conflict
 
 
@@ -46,7 +46,7 @@ def sglang_refusals() -> str:
     """SGLang's flags, then its variables."""
     from moi_sglang.compatibility_table import CONFLICTS, VARIABLES
 
-    variables = [(f"`{name}`", reason, "do not set it") for name, reason in VARIABLES.items()]
+    variables = [(f"`{row.flag}`", row.reason, "do not set it") for row in VARIABLES]
     return _table(("flag or variable", "why", "way out"), [*(_without(row) for row in CONFLICTS), *variables])
 
 

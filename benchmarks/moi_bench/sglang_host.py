@@ -20,10 +20,9 @@ class HostStep:
     def __init__(self, device: torch.device, batch: int, vocab: int, width: int) -> None:
         from moi_serving.metrics import Metrics
         from moi_serving.settings import ServerSettings
-        from moi_sglang.batch_metadata import BatchMetadata, attach
         from moi_sglang.batches import Batches
         from moi_sglang.embedding import Embedding
-        from moi_sglang.runtime import Runtime
+        from moi_sglang.runtime import BatchMetadata, Runtime
         from moi_sglang.sampling import Sampling
 
         self.runtime = Runtime(ServerSettings(), Metrics())
@@ -37,8 +36,7 @@ class HostStep:
             model_config=SimpleNamespace(vocab_size=vocab),
             req_to_token_pool=SimpleNamespace(req_to_token=torch.empty(batch + 1, 1)),
         )
-        Embedding(self.runtime).model_loaded(None, self.runner)
-        self.runtime.pool_allocated(None, self.runner)
+        Embedding(self.runtime).pool_allocated(None, self.runner)
         tables = self.runtime.slots.tables
         tables.policy.fill_(1)
         tables.parameters.fill_(1)
@@ -48,10 +46,8 @@ class HostStep:
         self.tokens = self.logits.argmax(-1)
         self.info = SimpleNamespace(temperatures=torch.ones(batch, 1, device=device))
         mode = SimpleNamespace(is_decode=lambda: True, is_extend=lambda: False)
-        self.forward = SimpleNamespace(
-            req_pool_indices=slots, seq_lens=slots + 9, positions=slots + 9, forward_mode=mode
-        )
-        attach(self.forward, BatchMetadata(active=True))
+        self.forward = SimpleNamespace(req_pool_indices=slots, seq_lens=slots + 9, positions=slots + 9)
+        self.forward.forward_mode, self.forward.moi_metadata = mode, BatchMetadata(active=True)
         self.runtime.batch = self.forward
         self.output = SimpleNamespace(next_token_logits=self.logits, auxiliary_device_output=None)
         self.requests = [_request() for _ in range(batch)]
@@ -82,10 +78,10 @@ class HostStep:
 
     def records(self) -> None:
         """Consume what the sample recorded."""
-        from moi_sglang.telemetry import HostTelemetry
+        from moi_sglang.telemetry import Telemetry
 
         rows = self.runtime.slots.tables.mixtures[1:].cpu()
-        HostTelemetry(rows, self.runtime.metrics).consume(SimpleNamespace(reqs=self.requests), self.commits)
+        Telemetry(rows, self.runtime.metrics).consume(SimpleNamespace(reqs=self.requests), self.commits)
 
 
 def host_time(device: torch.device, batch: int = 8, vocab: int = 512, width: int = 64) -> Iterator[Row]:

@@ -13,16 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moi.architectures import looks_up, reads_ids_inside
 from moi_engines.attention import group_queries
 from moi_engines.end_tokens import end_ids
 from moi_engines.model_source import resolve_model
 from moi_engines.request import Limits
 from moi_engines.weights import check_weights
 
-# They look ids up again inside the layers (per-layer embeddings, n-gram tables): a mixture has no id.
-READS_IDS_ELSEWHERE = ("gemma3n", "gemma4", "gemma4_unified", "longcat_flash_ngram")
 _TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
-_PER_LAYER_FIELDS = ("hidden_size_per_layer_input", "vocab_size_per_layer_input", "ngram_vocab_size_ratio")
 
 
 @dataclass(frozen=True)
@@ -124,14 +122,10 @@ def _naming(path: Path) -> Iterator[None]:
 
 def refuse_architecture(config: Any) -> None:
     """ValueError if the model reads token ids anywhere but in its input embedding."""
-    text = config.get_text_config()
-    name = config.model_type
     if getattr(config, "is_encoder_decoder", False):
-        raise ValueError(f"model type {name!r} is an encoder-decoder; only decoders are supported")
-    fields = [field for field in _PER_LAYER_FIELDS if getattr(text, field, None)]
-    if name.removesuffix("_text") in READS_IDS_ELSEWHERE or fields:
-        detail = f" ({', '.join(fields)})" if fields else ""
-        raise ValueError(f"model type {name!r} reads token ids inside its layers{detail}; a mixture has no token id")
+        raise ValueError(f"model type {config.model_type!r} is an encoder-decoder; only decoders are supported")
+    if reason := reads_ids_inside(config, config.get_text_config()):
+        raise ValueError(reason)
 
 
 def input_embedding(model: Any) -> tuple[Tensor, Tensor | None]:
@@ -141,8 +135,6 @@ def input_embedding(model: Any) -> tuple[Tensor, Tensor | None]:
     scale = getattr(module, "embed_scale", None)
     if scale is not None:
         scale = torch.as_tensor(scale, device=table.device).to(table.dtype)
-    ids = torch.arange(min(4, table.shape[0]), device=table.device)
-    rows = table[ids] if scale is None else table[ids] * scale
-    if not torch.equal(module(ids), rows):
+    if not looks_up(module, 1 if scale is None else scale):
         raise ValueError(f"{type(module).__name__} does more than look rows up; its mixtures are not defined")
     return table, scale

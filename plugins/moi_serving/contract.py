@@ -19,20 +19,18 @@ from typing import Any
 class Symbol:
     """A callable or a class of a host.
 
-    places       its dotted name, "package.module.Class.method"; of several, the first that exists counts
+    name         dotted, "package.module.Class.method"
     positional   parameters that come first, in this order, after `self` or `cls`
     keywords     others that it takes by their names
     called       by the plugin: it may require nothing that is not declared
     fields       of a class or its instances
-    meaning      to the plugin
     """
 
-    places: tuple[str, ...]
+    name: str
     positional: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
     called: bool = False
     fields: tuple[str, ...] = ()
-    meaning: str = ""
 
 
 class Contract:
@@ -62,17 +60,17 @@ class Contract:
 
     def has(self, owner: str, *fields: str) -> None:
         """Fields of a class that the plugin reads or sets."""
-        self.symbols.append(Symbol((self._prefix + owner,), fields=fields))
+        self.symbols.append(Symbol(self._prefix + owner, fields=fields))
 
     def field(self, owner: str, name: str) -> Callable[[Any], Any]:
-        """One that is read so: of an instance of the class `owner`."""
-        self.has(owner, name)
+        """One that is read so, of an instance of the class `owner`; a dotted name goes on from there."""
+        self.has(owner, name.partition(".")[0])
         return operator.attrgetter(name)
 
     def _declared(self, signature: str, called: bool) -> str:
         name, _, parameters = (self._prefix + signature).rstrip(")").partition("(")
         positional, _, keywords = (_names(part) for part in parameters.partition("*"))
-        self.symbols.append(Symbol((name,), positional, keywords, called))
+        self.symbols.append(Symbol(name, positional, keywords, called))
         return name
 
 
@@ -86,21 +84,15 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _problems(symbol: Symbol) -> Iterator[str]:
-    meaning = f" ({symbol.meaning})" if symbol.meaning else ""
-    name, errors, found = symbol.places[0], [], None
-    for place in symbol.places:
-        try:
-            found = pkgutil.resolve_name(place)
-            break
-        except Exception as error:  # whatever a module raises that lacks its own dependencies
-            errors.append(f"{place} is missing: {error}")
-    else:
-        yield "; ".join(errors) + meaning
+    try:
+        found = pkgutil.resolve_name(symbol.name)
+    except Exception as error:  # whatever a module raises that lacks its own dependencies
+        yield f"{symbol.name} is missing: {error}"
         return
     if symbol.positional or symbol.keywords or symbol.called:
-        yield from (f"{name} {problem}{meaning}" for problem in _parameter_problems(symbol, found))
+        yield from (f"{symbol.name} {problem}" for problem in _parameter_problems(symbol, found))
     if lost := [field for field in symbol.fields if field not in _attributes(found)]:
-        yield f"{name} has no {', '.join(lost)}{meaning}"
+        yield f"{symbol.name} has no {', '.join(lost)}"
 
 
 def _parameter_problems(symbol: Symbol, found: Any) -> Iterator[str]:

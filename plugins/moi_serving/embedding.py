@@ -5,7 +5,6 @@ Dims: B rows of a batch, S components of a mixture, D embedding width.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moi.ops import resolve
+from moi.architectures import looks_up
+from moi.ops import embed
 
 # ids int32 and weights float32 [B,S] to inputs [B,D], as a model embeds
 Mixer = Callable[[Tensor, Tensor], Tensor]
@@ -30,44 +30,35 @@ class TableMixer:
     start: int
     end: int
 
-    @property
-    def table(self) -> Tensor:
-        """[rows,D], as it is now."""
-        weight: Tensor = self.module.weight  # looked up each time: servers take new weights while they run
-        return weight
-
     def __call__(self, ids: Tensor, weights: Tensor) -> Tensor:
-        """As `Mixer`."""
-        return mix_rows(self.table, ids, weights, self.start, self.end)
+        """As `Mixer`. The weight is looked up each time: servers take new ones while they run."""
+        return embed(ids, weights, self.module.weight, self.start, self.end, "auto")
 
 
 def mixer_of(module: Any, lookup: Lookup) -> Mixer:
     """How `module`, whose look-up of ids [n] gives [n,D], embeds a mixture."""
     if type(module) is torch.nn.Embedding:
         return TableMixer(module, 0, len(module.weight))
-    if _is_scaled_table(module):
+    scale: Any = getattr(module, "embed_scale", None)
+    if isinstance(module, torch.nn.Embedding) and scale is not None and looks_up(module, scale):  # as Gemma 3
         table = TableMixer(module, 0, len(module.weight))
-        return lambda ids, weights: table(ids, weights) * module.embed_scale
-    return lambda ids, weights: mix_looked_up(lookup, ids, weights)
+        return lambda ids, weights: table(ids, weights) * scale
 
+    def mix_looked_up(ids: Tensor, weights: Tensor) -> Tensor:
+        """Rows as the module itself looks them up, whatever it does to them, are the table of the mixture."""
+        rows = lookup(ids.reshape(-1))
+        places = torch.arange(ids.numel(), dtype=torch.int32, device=ids.device).view(ids.shape)
+        return embed(places, weights, rows, 0, len(rows), "auto")
 
-def mix_rows(table: Tensor, ids: Tensor, weights: Tensor, start: int, end: int) -> Tensor:
-    """As `moi.embed`, without its checks."""
-    x = table.new_empty((len(ids), table.shape[1]))
-    resolve("auto", table.device).embed(ids, weights, table, start, end, x)
-    return x
-
-
-def mix_looked_up(lookup: Lookup, ids: Tensor, weights: Tensor) -> Tensor:
-    """Rows as the module itself looks them up, whatever it does to them, as the table of the mixture."""
-    rows = lookup(ids.reshape(-1))
-    places = torch.arange(ids.numel(), dtype=torch.int32, device=ids.device).view(ids.shape)
-    return mix_rows(rows, places, weights, 0, len(rows))
+    return mix_looked_up
 
 
 def find_embedding(model: Any, vocab: int) -> Any:
     """The module of `model` that embeds `vocab` token ids; ValueError where that is not certain."""
-    found = _named_by_itself(model)
+    try:
+        found = model.get_input_embeddings()
+    except (AttributeError, NotImplementedError, TypeError):  # it has none, or one that takes ids and embeds them
+        found = None
     if isinstance(found, torch.nn.Module):
         return getattr(found, "base_layer", found)
     named = [
@@ -82,27 +73,3 @@ def find_embedding(model: Any, vocab: int) -> Any:
             f"the input embedding of {type(model).__name__} is ambiguous (no get_input_embeddings; candidates: {names})"
         )
     return fits[0][1]
-
-
-def _is_scaled_table(module: Any) -> bool:
-    """As Gemma 3: nn.Embedding.forward times `embed_scale`, checked on a few ids."""
-    scale = getattr(module, "embed_scale", None)
-    if not isinstance(module, torch.nn.Embedding) or scale is None:
-        return False
-    ids = torch.arange(min(4, module.weight.shape[0]), device=module.weight.device)
-    return torch.equal(module(ids), module.weight[ids] * scale)
-
-
-def _named_by_itself(model: Any) -> Any:
-    """What `get_input_embeddings` gives; some models have one that takes ids and embeds them instead."""
-    method = getattr(model, "get_input_embeddings", None)
-    if method is None:
-        return None
-    try:
-        inspect.signature(method).bind()
-    except TypeError:  # it wants ids
-        return None
-    try:
-        return method()
-    except (AttributeError, NotImplementedError):
-        return None

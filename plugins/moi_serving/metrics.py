@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from moi_serving.row_layout import Rows, entropy_of, interventions, is_due
-from moi_serving.telemetry import TokenRecord
 
 _COUNTERS = {
     "mixed_tokens": "Generated tokens whose mixture is fed back.",
@@ -25,36 +23,21 @@ class Metrics:
         self._labels: dict[str, str] | None = None
         self._counters: dict[str, Any] = {}
 
-    def enable(self, labels: dict[str, str]) -> None:
-        """Count from now on, under these labels."""
-        self._labels = dict(labels)
+    def enable(self, labels: dict[str, str] | None) -> None:
+        """Count from now on, under these labels; None: stay silent."""
+        self._labels = labels
 
     def generated(self, rows: Rows, kept: list[int]) -> None:
         """Rows [B,W] of a sampled batch, of which those in `kept` were committed."""
         if self._labels is not None and kept:
             rows = rows[kept]
-            self._count("mixed_tokens", int(is_due(rows).sum()))
-            self._count("observed_tokens", len(kept))
-            self._count("entropy", float(entropy_of(rows).sum()))
-            self._count("intervention", float(interventions(rows).sum()))
+            self.count("mixed_tokens", int(is_due(rows).sum()))
+            self.count("observed_tokens", len(kept))
+            self.count("entropy", float(entropy_of(rows).sum()))
+            self.count("intervention", float(interventions(rows).sum()))
 
-    def reported(self, records: Sequence[TokenRecord]) -> None:
-        """The same of records, where the process that publishes is not the one that decodes."""
-        if self._labels is not None:
-            self._count("mixed_tokens", sum(record[2] for record in records))
-            self._count("observed_tokens", len(records))
-            self._count("entropy", sum(record[0] for record in records))
-            self._count("intervention", sum(record[1] for record in records))
-
-    def replayed(self, tokens: int) -> None:
-        """Tokens that are prefilled again as their mixtures."""
-        self._count("replayed_tokens", tokens)
-
-    def refused(self) -> None:
-        """One request."""
-        self._count("refused_requests", 1)
-
-    def _count(self, name: str, amount: float) -> None:
+    def count(self, name: str, amount: float = 1) -> None:
+        """Add to one of the counters, by its name here."""
         if self._labels is None:
             return
         if not self._counters:  # on first use: a host has told prometheus_client by then where to write

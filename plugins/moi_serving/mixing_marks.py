@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,38 +31,28 @@ class Marks(NamedTuple):
         return bool(given[found[-1]] != self.end) if len(found) else before
 
 
-class ThinkingWords(NamedTuple):
-    """What a host says of its model: the texts around thinking, the ids of the end if it knows them, its tokenizer."""
-
-    start: str
-    end: str
-    end_ids: Sequence[int] | None
-    encode: Callable[[str], list[int]]
+def marks_of(settings: RequestSettings, thinking: Callable[[], Marks]) -> Marks:
+    """Of a request; `thinking` gives the two around its model's thinking, or raises ValueError."""
+    if not settings.mixes or settings.mix_until is None:
+        return Marks()
+    return thinking() if settings.mix_until == THINK_END else Marks(int(settings.mix_until))
 
 
-class Thinking:
-    """The marks of a host's model, looked up once."""
+def thinking_marks(tokenizer: Any, start: str, end: str, end_ids: Sequence[int] | None) -> Marks:
+    """Of the texts around a model's thinking, and the ids of the end if the host knows them.
 
-    def __init__(self) -> None:
-        self._marks: Marks | None = None
+    tokenizer  of transformers, or None
 
-    def marks(self, settings: RequestSettings, words: Callable[[], ThinkingWords]) -> Marks:
-        """Of a request. ValueError if it is to mix until the end of thinking, and no single token ends that."""
-        if not settings.mixes or settings.mix_until is None:
-            return Marks()
-        if settings.mix_until != THINK_END:
-            return Marks(int(settings.mix_until))
-        if self._marks is None:
-            self._marks = _marks_of(words())
-        return self._marks
+    ValueError if no single token ends it.
+    """
 
+    def encode(text: str) -> list[int]:
+        return [] if tokenizer is None else list(tokenizer.encode(text, add_special_tokens=False))
 
-def _marks_of(words: ThinkingWords) -> Marks:
-    ids = words.end_ids or words.encode(words.end)
+    ids, begins = end_ids or encode(end), encode(start)
     if len(ids) != 1:
         raise ValueError(
             f"until={THINK_END!r} needs a model whose thinking ends with one token "
             "(--reasoning-parser names it, else '</think>'); give its token id instead"
         )
-    begins = words.encode(words.start)
     return Marks(int(ids[0]), int(begins[0]) if len(begins) == 1 else NO_TOKEN)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from moi import MoIConfig
+from moi import MoIConfig, Policy
 from moi.config import parameter_values
 from moi.policies import policy_named
 from moi.shown import shown
@@ -14,7 +14,7 @@ from moi.shown import shown
 KEY = "moi"  # of custom_params and of meta_info
 THINK_END = "think_end"
 PER_REQUEST = ("until", "per_token", "seed")  # keys beside the policy and its parameters; `until` is mix_until
-_PER_SERVER = ("top_k", "entropy", "prior", "preset")
+PER_SERVER = ("top_k", "entropy", "prior", "preset")
 
 Until = str | int | None
 
@@ -56,16 +56,9 @@ class RequestSettings:
         return self.moi.policy != "token"
 
     @property
-    def draws(self) -> bool:
-        """Whether its policy draws random numbers."""
-        return policy_named(self.moi.policy).draws
-
-    @property
-    def completed(self) -> bool:
-        """Whether its weights are completed with the token, for which mixtures are computed with their position: its
-        policy draws, or is exclusive."""
-        policy = policy_named(self.moi.policy)
-        return policy.draws or policy.exclusive
+    def policy(self) -> Policy:
+        """What its policy declares."""
+        return policy_named(self.moi.policy)
 
 
 def request_settings(custom_params: Any, server: ServerSettings) -> RequestSettings:
@@ -102,11 +95,6 @@ def too_large(settings: ServerSettings, vocab_size: int) -> dict[str, int]:
     return found | ({"until": until} if isinstance(until, int) and until >= vocab_size else {})
 
 
-def wants_each_token(custom_params: Any) -> bool:
-    """Whether a request, whose settings were checked, wants the numbers of every token."""
-    return bool((_given(custom_params) or {}).get("per_token", False))
-
-
 def _given(custom_params: Any) -> Mapping[str, Any] | None:
     """What a request says of the keys it may set, each a single value; None where it says nothing."""
     if custom_params is None:
@@ -119,7 +107,7 @@ def _given(custom_params: Any) -> Mapping[str, Any] | None:
     if not isinstance(given, Mapping):
         raise ValueError(f"custom_params['moi']={shown(given)} is not allowed; it must be a dict of settings")
     for key, value in given.items():
-        if key in _PER_SERVER:
+        if key in PER_SERVER:
             raise ValueError(f"moi key {key!r} is a setting of the server; start it with --moi-{key.replace('_', '-')}")
         if isinstance(value, (Mapping, Sequence)) and not isinstance(value, str):
             name = key if isinstance(key, str) and key.isidentifier() and len(key) < 60 else shown(key)

@@ -13,13 +13,13 @@ def load() -> None:
     import os
     import sys
 
+    from moi_serving.environment import switched_on
     from moi_sglang import flags, hooks
     from moi_sglang.compatibility import refuse
-    from moi_sglang.host.server import wrap_engine_arguments
+    from moi_sglang.host import server
 
-    table = hooks.load_hooks()
-    problems = hooks.problems(table)
-    if problems and flags.enabled_by(sys.argv, os.environ):
+    problems = hooks.problems(hooks.LOAD)
+    if problems and ("--enable-moi" in sys.argv or switched_on("MOI_ENABLE", os.environ)):
         refuse("; ".join(problems))
-    hooks.register(table)
-    wrap_engine_arguments(flags.engine_server_args)
+    server.register(hooks.LOAD)
+    server.wrap_engine_arguments(flags.engine_server_args)

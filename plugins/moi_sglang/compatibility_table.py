@@ -30,10 +30,7 @@ _KERNEL = "its kernel embeds tokens by itself"
 CONFLICTS = (
     Conflict("--speculative-algorithm", "speculative_algorithm", _named, "drafts are verified by their token ids"),
     Conflict("--decoupled-spec-role", "decoupled_spec_role", _named, "drafts are verified by their token ids"),
-    Conflict(
-        *("--disaggregation-mode", "disaggregation_mode", _named),
-        "mixtures do not travel between prefill and decode servers",
-    ),
+    Conflict("--disaggregation-mode", "disaggregation_mode", _named, "mixtures do not travel between servers"),
     Conflict("--pp-size", "pp_size", above_one, "the rank that embeds is not the rank that samples"),
     Conflict(
         *("--enable-dp-attention", "attn_dp_size", above_one),
@@ -55,14 +52,8 @@ CONFLICTS = (
     Conflict("--enable-unified-cache-external-linker", "enable_unified_cache_external_linker", bool, _SHARES),
     Conflict("--elastic-ep-backend", "elastic_ep_backend", _named, _JOINS),
     Conflict("--enable-elastic-expert-backup", "enable_elastic_expert_backup", bool, _JOINS),
-    Conflict(
-        *("--lora-target-modules", "lora_target_modules", _on_embedding),
-        "LoRA on the embedding looks the token id up again",
-    ),
-    Conflict(
-        *("--model-impl", "model_impl", lambda value: value == "mindspore"),
-        "MindSpore models do not use SGLang's embedding",
-    ),
+    Conflict("--lora-target-modules", "lora_target_modules", _on_embedding, "it looks the token id up again"),
+    Conflict("--model-impl", "model_impl", lambda value: value == "mindspore", "MindSpore models embed by themselves"),
     Conflict("--enable-nvidia-megakernel", "enable_nvidia_megakernel", bool, _KERNEL),
     Conflict("--enable-amd-monokernel", "enable_amd_monokernel", bool, _KERNEL),
     Conflict(
@@ -75,7 +66,7 @@ CONFLICTS = (
 )
 
 # Of SGLang's environment: they conflict where SGLang reads them as true.
-VARIABLES = {
-    "SGLANG_USE_MLX": "MLX models do not use SGLang's embedding",
-    "SGLANG_RUST_SERVER": "the Rust server loads no plugins",
-}
+VARIABLES = (
+    Conflict("SGLANG_USE_MLX", "SGLANG_USE_MLX", bool, "MLX models do not use SGLang's embedding"),
+    Conflict("SGLANG_RUST_SERVER", "SGLANG_RUST_SERVER", bool, "the Rust server loads no plugins"),
+)

@@ -27,8 +27,3 @@ def check_contract() -> list[str]:
     except Exception as error:  # whatever a package that lacks its own dependencies raises
         return [*untested, f"sglang {version} cannot be imported: {type(error).__name__}: {error}"]
     return [*untested, *problems(SGLANG.symbols)]
-
-
-def check_targets(targets: list[str]) -> list[str]:
-    """Problems of these hooked callables, by their dotted names."""
-    return problems(symbol for symbol in SGLANG.symbols if symbol.places[0] in targets)

@@ -62,12 +62,13 @@ def settings_of(server_args: Any) -> ServerSettings | None:
 
 def server_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSettings | None:
     """Flags over environment over defaults; None unless MoI is enabled. ValueError for a bad value."""
-    if not _switched("enable_moi", given, environ):
+    if not given.get("enable_moi") and not switched_on("MOI_ENABLE", environ):
         return None
     flags = {flag.name: given[f"moi_{flag.name}"] for flag in FLAGS if given.get(f"moi_{flag.name}") is not None}
     values = {**environment_settings(environ), **_parameters(given), **flags}
     until = values.pop("until", None)
-    return ServerSettings(MoIConfig.from_dict(values), until, _switched("moi_allow_untested", given, environ))
+    untested = bool(given.get("moi_allow_untested")) or switched_on("MOI_ALLOW_UNTESTED", environ)
+    return ServerSettings(MoIConfig.from_dict(values), until, untested)
 
 
 def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,13 +78,3 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     if "beta" in named and given.get("moi_beta") is not None:
         raise ValueError("beta is given twice: by --moi-beta and by --moi-param")
     return named
-
-
-def enabled_by(argv: list[str], environ: Mapping[str, str]) -> bool:
-    """Whether someone asked for MoI, before any flag is parsed."""
-    return "--enable-moi" in argv or _switched("enable_moi", {}, environ)
-
-
-def _switched(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
-    variable = {"enable_moi": "MOI_ENABLE"}.get(name, name.upper())
-    return bool(given.get(name)) or switched_on(variable, environ)

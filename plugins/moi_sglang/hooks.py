@@ -10,24 +10,22 @@ SGLang logs and swallows what goes wrong with a hook, so `apply` checks that eve
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from moi_serving import contract
 from moi_serving.metrics import Metrics
 from moi_serving.settings import ServerSettings
-from moi_sglang import flags
+from moi_sglang import flags, prefix_cache
 from moi_sglang.batches import Batches
 from moi_sglang.compatibility import refusals, refuse
-from moi_sglang.contract import check_targets
 from moi_sglang.embedding import Embedding
-from moi_sglang.host import batches, model, requests, server
-from moi_sglang.prefix_cache import PrefixCache
+from moi_sglang.host import SGLANG, batches, model, requests, server
 from moi_sglang.requests import RequestInitialisation, RequestValidation
 from moi_sglang.runtime import Runtime
 from moi_sglang.sampling import Sampling
 from moi_sglang.telemetry import response_grows
-
-VALIDATION = RequestValidation()
 
 
 class Hook(NamedTuple):
@@ -38,61 +36,37 @@ class Hook(NamedTuple):
     function: Callable[..., Any]
 
 
-def load_hooks() -> list[Hook]:
-    """Of every process."""
-    return [
-        Hook(server.ADD_FLAGS, "after", flags.add_cli_args),
-        Hook(server.FLAGS_PARSED, "after", _arguments_parsed),
-        Hook(server.ARGUMENTS_RESOLVED, "after", _arguments_checked),
-        Hook(server.SCHEDULER_STARTS, "before", _scheduler_starts),
-    ]
-
-
-def frontend_hooks() -> list[Hook]:
-    """Of the process that takes requests, whatever engines it has."""
-    return [
-        Hook(requests.REQUEST_ENTERS, "after", VALIDATION.verify),
-        Hook(requests.RESPONSE_GROWS, "around", response_grows),
-    ]
-
-
 def scheduler_hooks(settings: ServerSettings) -> list[Hook]:
     """Of a process that decodes, around a runtime of its own."""
     metrics = Metrics()
     runtime, created = Runtime(settings, metrics), RequestInitialisation(settings, metrics).created
-    following, sampling, cache = Batches(runtime), Sampling(runtime), PrefixCache(runtime)
+    following, sampling = Batches(runtime), Sampling(runtime)
     return [
         Hook(requests.REQUEST_SCHEDULED, "after", created),
         Hook(server.COUNTERS_MADE, "after", runtime.collector_made),
-        Hook(model.MODEL_LOADED, "after", Embedding(runtime).model_loaded),
-        Hook(model.POOL_ALLOCATED, "after", runtime.pool_allocated),
+        Hook(model.POOL_ALLOCATED, "after", Embedding(runtime).pool_allocated),
         Hook(batches.SAMPLE, "around", sampling.sample),
         Hook(batches.LOGITS_FINAL, "after", sampling.logits_final),
         Hook(batches.FORWARD, "around", following.context),
         Hook(batches.BATCH_MADE, "after", following.made),
         Hook(batches.PREFILL_GRAPH, "around", following.prefill_graph),
-        Hook(requests.RELEASE_KV, "around", cache.release),
-        Hook(requests.CHECKPOINT_KV, "around", cache.checkpoint),
-        Hook(requests.MAX_PREFIX, "after", cache.max_prefix),
+        Hook(requests.RELEASE_KV, "around", functools.partial(prefix_cache.release, runtime)),
+        Hook(requests.CHECKPOINT_KV, "around", prefix_cache.checkpoint),
+        Hook(requests.MAX_PREFIX, "after", prefix_cache.max_prefix),
     ]
-
-
-def register(hooks: list[Hook]) -> None:
-    """With SGLang, which puts them in place later."""
-    for hook in hooks:
-        server.register(hook.target, hook.function, hook.kind)
 
 
 def problems(hooks: list[Hook]) -> list[str]:
     """Targets that the installed SGLang lacks, or that do not take what is declared."""
-    return check_targets([hook.target for hook in hooks])
+    targets = {hook.target for hook in hooks}
+    return contract.problems(symbol for symbol in SGLANG.symbols if symbol.name in targets)
 
 
 def apply(hooks: list[Hook]) -> None:
     """Register and put in place; SystemExit unless every target is as declared and took its hook."""
     if moved := problems(hooks):
         refuse("; ".join(moved))
-    register(hooks)
+    server.register(hooks)
     server.apply_hooks()
     require_patched(hooks)
 
@@ -107,7 +81,7 @@ def require_patched(hooks: list[Hook]) -> None:
 def _arguments_parsed(server_args: Any, cls: type, args: Any, *more: Any, **kwargs: Any) -> None:
     flags.attach(server_args, vars(args))
     if flags.settings_of(server_args) is not None:
-        require_patched(load_hooks())
+        require_patched(LOAD)
 
 
 def _arguments_checked(result: Any, server_args: Any, *args: Any, **kwargs: Any) -> None:
@@ -116,9 +90,8 @@ def _arguments_checked(result: Any, server_args: Any, *args: Any, **kwargs: Any)
     if settings is not None:
         _refuse_conflicts(server_args, settings)
         VALIDATION.serve(settings)
-        if (labels := server.frontend_labels(server_args)) is not None:
-            VALIDATION.metrics.enable(labels)
-        apply(frontend_hooks())
+        VALIDATION.metrics.enable(server.frontend_labels(server_args))
+        apply(FRONTEND)
 
 
 def _scheduler_starts(scheduler: Any, server_args: Any, *args: Any, **kwargs: Any) -> None:
@@ -130,6 +103,19 @@ def _scheduler_starts(scheduler: Any, server_args: Any, *args: Any, **kwargs: An
 
 
 def _refuse_conflicts(server_args: Any, settings: ServerSettings) -> None:
-    require_patched(load_hooks())
+    require_patched(LOAD)
     for reason in refusals(server.resolved(server_args), settings, server.served_model(server_args)):
         refuse(reason)
+
+
+VALIDATION = RequestValidation()
+LOAD = [
+    Hook(server.ADD_FLAGS, "after", flags.add_cli_args),
+    Hook(server.FLAGS_PARSED, "after", _arguments_parsed),
+    Hook(server.ARGUMENTS_RESOLVED, "after", _arguments_checked),
+    Hook(server.SCHEDULER_STARTS, "before", _scheduler_starts),
+]
+FRONTEND = [
+    Hook(requests.REQUEST_ENTERS, "after", VALIDATION.verify),
+    Hook(requests.RESPONSE_GROWS, "around", response_grows),
+]

@@ -15,26 +15,22 @@ from moi_sglang.host import requests as host
 from moi_sglang.runtime import Runtime
 
 
-class PrefixCache:
-    """Hooks around what the cache takes and gives."""
+def release(runtime: Runtime, original: Callable[..., Any], req: Any, *args: Any, checkpoint: bool, **kw: Any) -> Any:
+    """AROUND the release of KV: the prompt was inserted when its prefill ended; the rest never is."""
+    runtime.forget(host.request_id(req))
+    if mixing(req) is not None and host.owns_past_prompt(req):
+        checkpoint = False
+    return original(req, *args, checkpoint=checkpoint, **kw)
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
 
-    def release(self, original: Callable[..., Any], req: Any, *args: Any, checkpoint: bool, **kwargs: Any) -> Any:
-        """AROUND the release of KV: the prompt was inserted when its prefill ended; the rest never is."""
-        self._runtime.forget(host.request_id(req))
-        if mixing(req) is not None and host.owns_past_prompt(req):
-            checkpoint = False
-        return original(req, *args, checkpoint=checkpoint, **kwargs)
+def checkpoint(original: Callable[..., Any], req: Any, tree_cache: Any, *args: Any, **kwargs: Any) -> Any:
+    """AROUND the insertion when a prefill ends: after a retraction it went past the prompt."""
+    if mixing(req) is None or not host.ends_past_prompt(req):
+        return original(req, tree_cache, *args, **kwargs)
+    host.end_prefill(req, tree_cache)
+    return None
 
-    def checkpoint(self, original: Callable[..., Any], req: Any, tree_cache: Any, *args: Any, **kwargs: Any) -> Any:
-        """AROUND the insertion when a prefill ends: after a retraction it went past the prompt."""
-        if mixing(req) is None or not host.ends_past_prompt(req):
-            return original(req, tree_cache, *args, **kwargs)
-        host.end_prefill(req, tree_cache)
-        return None
 
-    def max_prefix(self, result: int, req: Any, *args: Any, **kwargs: Any) -> int | None:
-        """AFTER the limit of a look-up: a plain request may have cached the ids of generated tokens since."""
-        return None if mixing(req) is None else min(result, len(host.prompt_ids(req)))
+def max_prefix(result: int, req: Any, *args: Any, **kwargs: Any) -> int | None:
+    """AFTER the limit of a look-up: a plain request may have cached the ids of generated tokens since."""
+    return None if mixing(req) is None else min(result, len(host.prompt_ids(req)))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from http import HTTPStatus
 from typing import Any
 
 from moi_serving.metrics import Metrics
-from moi_serving.mixing_marks import Thinking
-from moi_serving.replay import RequestState, keep_state, seed_of
+from moi_serving.mixing_marks import marks_of
+from moi_serving.replay import RequestState, seed_of
 from moi_serving.settings import KEY, RequestSettings, ServerSettings, check_vocabulary, request_settings
 from moi_serving.telemetry import TokenTelemetry
 from moi_sglang.host import requests as host
+
+_PLAIN = f'set custom_params["{KEY}"]["policy"] to "token"'
 
 
 class RequestValidation:
@@ -39,7 +42,7 @@ class RequestValidation:
             except ValueError as error:
                 refusals.append(error)
         if refusals and len(refusals) == len(self._served):
-            self.metrics.refused()
+            self.metrics.count("refused_requests")
             raise refusals[-1]
 
 
@@ -49,23 +52,24 @@ class RequestInitialisation:
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._thinking = Thinking()
+        self._thinking = functools.cache(host.marks)
 
     def created(self, req: Any, scheduler: Any, recv_req: Any, *args: Any, **kwargs: Any) -> None:
         """AFTER a request is made: its state, or its end with the reason."""
-        keep_state(req, None)
+        req.moi = None
         try:
             params = host.sampling_of(req)
             settings = request_settings(host.custom_params(params), self._settings)
-            _check_sampling(settings, params, host.vocab_size(host.model_config(scheduler)))
-            _check_inputs(settings, host.input_beside_tokens(recv_req, scheduler))
+            _check_sampling(settings, params, host.vocab_size(scheduler))
+            if settings.mixes and (beside := host.input_beside_tokens(recv_req, scheduler)):
+                raise ValueError(f"{beside[0]} does not go with mixing; {_PLAIN}")
             if settings.mixes or settings.per_token:
-                marks = self._thinking.marks(settings, lambda: host.thinking_words(scheduler))
+                marks = marks_of(settings, lambda: self._thinking(scheduler))
                 seed = seed_of(host.sampling_seed(params), host.request_id(req))
-                keep_state(req, state := RequestState(settings, marks, seed))
-                host.report(req, TokenTelemetry(state))
+                req.moi = RequestState(settings, marks, seed)  # it goes with the request
+                host.report(req, TokenTelemetry(req.moi))
         except ValueError as error:
-            self._metrics.refused()
+            self._metrics.count("refused_requests")
             host.abort(req, recv_req, str(error))
         except Exception as error:  # a mistake of ours, which is this request's alone
             logging.getLogger("moi_sglang").exception("MoI: request %s was not taken", host.request_id(req))
@@ -77,11 +81,3 @@ def _check_sampling(settings: RequestSettings, params: Any, vocab_size: int) -> 
     if settings.mixes and (host.beam_width(params) or 1) > 1:
         raise ValueError(f"beam_width={host.beam_width(params)} does not go with mixing; {_PLAIN}")
     check_vocabulary(settings, vocab_size)
-
-
-_PLAIN = f'set custom_params["{KEY}"]["policy"] to "token"'
-
-
-def _check_inputs(settings: RequestSettings, beside_tokens: list[str]) -> None:
-    if settings.mixes and beside_tokens:
-        raise ValueError(f"{beside_tokens[0]} does not go with mixing; {_PLAIN}")

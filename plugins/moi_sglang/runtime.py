@@ -1,8 +1,10 @@
-"""What the hooks of a scheduler process share."""
+"""What the hooks of a scheduler process share, and what they know of each batch."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from moi_serving.embedding import Mixer
 from moi_serving.metrics import Metrics
@@ -11,10 +13,30 @@ from moi_serving.settings import ServerSettings
 from moi_serving.slots import slots_of
 from moi_serving.slots.base import Slots
 from moi_serving.slots.tables import Tables
-from moi_serving.slots.warm_up import warm_up
-from moi_sglang.batch_metadata import UNKNOWN
-from moi_sglang.compatibility import refuse_embedding_lora
 from moi_sglang.host import model, server
+
+
+class Replay(NamedTuple):
+    """Mixtures of tokens that are prefilled again: their places [n] in the batch's inputs, their rows [n,W]."""
+
+    at: Tensor
+    rows: Tensor
+
+
+class BatchMetadata(NamedTuple):
+    """Of a batch, kept on its ForwardBatch as `moi_metadata`. active: some row may mix."""
+
+    active: bool
+    replay: Replay | None = None
+
+
+UNKNOWN = BatchMetadata(active=True)  # a batch without metadata, as in graph capture, may hold anything
+
+
+def metadata_of(forward_batch: Any, otherwise: BatchMetadata = UNKNOWN) -> BatchMetadata:
+    """Of a batch; `otherwise` where nobody attached any, as to a copy that a runner made."""
+    metadata: BatchMetadata = getattr(forward_batch, "moi_metadata", otherwise)
+    return metadata
 
 
 class Runtime:
@@ -22,33 +44,38 @@ class Runtime:
 
     settings  from the flags
     metrics   told of what happens
-    runner    the ModelRunner whose model mixes; draft models have their own
-    mixer     ids and weights [B,S] to inputs [B,D], as that model embeds
-    slots     the tables and what is done with them, made with its memory pool
+    runner    the ModelRunner whose model mixes, once it has a memory pool; draft models have their own
+    slots     the tables and what is done with them, from then on
     batch     the ForwardBatch in its forward pass, and what is known of it
     active    ids of running requests that mix or report; without any, the hooks do nothing
     may_stop  those of them that stop mixing at some token
-    may_complete  those of them whose weights are completed with the token (`RequestSettings.completed`)
+    may_complete  those of them whose weights are completed with the token (`moi.Policy.completed`)
     """
 
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
         self.runner: Any = None
-        self.mixer: Mixer | None = None
+        self.slots: Slots
         self.batch: Any = None
         self.metadata = UNKNOWN
         self.active: set[str] = set()
         self.may_stop: set[str] = set()
         self.may_complete: set[str] = set()
-        self._slots: Slots | None = None
+
+    def start(self, runner: Any, mixer: Mixer) -> None:
+        """Once the memory pool is allocated, before any graph is captured."""
+        tables = Tables.allocate(model.slot_count(runner), self.settings.moi.top_k, model.device(runner))
+        self.slots = slots_of(tables, self.settings.moi, mixer)
+        self.slots.warm_up(model.vocab_size(runner))  # slot 0 is no request's
+        self.runner = runner
 
     def activate(self, request: str, state: RequestState) -> None:
         """A request by its id, from its prefill on."""
         self.active.add(request)
         if state.marks.may_stop:
             self.may_stop.add(request)
-        if state.settings.completed:
+        if state.settings.policy.completed:
             self.may_complete.add(request)
 
     def forget(self, request: str) -> None:
@@ -57,32 +84,6 @@ class Runtime:
         self.may_stop.discard(request)
         self.may_complete.discard(request)
 
-    def owns(self, runner: Any) -> bool:
-        """Whether this runner's batches mix."""
-        return runner is self.runner and self.ready
-
-    @property
-    def slots(self) -> Slots:
-        """Only after the memory pool was allocated."""
-        assert self._slots is not None, "a batch ran before the memory pool was allocated"
-        return self._slots
-
-    @property
-    def ready(self) -> bool:
-        """Whether there are slots."""
-        return self._slots is not None
-
     def collector_made(self, result: Any, scheduler: Any, *args: Any, **kwargs: Any) -> None:
         """AFTER the scheduler made its counters."""
-        if (labels := server.scheduler_labels(scheduler)) is not None:
-            self.metrics.enable(labels)
-
-    def pool_allocated(self, result: Any, runner: Any, *args: Any, **kwargs: Any) -> None:
-        """AFTER the memory pool is allocated, before any graph is captured. SystemExit for LoRA on the embedding."""
-        if runner is self.runner:
-            refuse_embedding_lora(model.adapted_modules(runner))
-            assert self.mixer is not None, "the memory pool was allocated before the model was loaded"
-            moi, device = self.settings.moi, model.device(runner)
-            tables = Tables.allocate(model.slot_count(runner), moi.top_k, device)
-            self._slots = slots_of(tables, moi, self.mixer)
-            warm_up(self._slots, model.vocab_size(runner), device)  # slot 0 is no request's
+        self.metrics.enable(server.scheduler_labels(scheduler))

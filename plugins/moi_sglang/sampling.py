@@ -1,7 +1,7 @@
 """The sampler: computes the mixture of the logits a token is drawn from, and stores it in the request's slot.
 
 The mixture is made while the logits are intact (SGLang turns them into probabilities in place) and completed with the
-token, as `moi_serving.pending` says.
+token, as `moi.pending` says.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from moi_sglang.batch_metadata import metadata_of
 from moi_sglang.host import batches as host
-from moi_sglang.runtime import Runtime
-from moi_sglang.telemetry import DeviceTelemetry
+from moi_sglang.runtime import Runtime, metadata_of
+from moi_sglang.telemetry import Telemetry
 
 
 class Sampling:
@@ -27,7 +26,7 @@ class Sampling:
 
     def sample(self, original: Any, runner: Any, logits_output: Any, forward_batch: Any, *args: Any, **kw: Any) -> Any:
         """AROUND the sampling of a batch: tokens [B]."""
-        if not self._runtime.owns(runner) or not metadata_of(forward_batch).active:
+        if runner is not self._runtime.runner or not metadata_of(forward_batch).active:
             return original(runner, logits_output, forward_batch, *args, **kw)
         slots, rows = host.slots(forward_batch), len(host.logits(logits_output))
         if len(slots) != rows:  # a graph has more
@@ -42,7 +41,7 @@ class Sampling:
             self._slots = None
         if self._pending is not None:
             packed = self._runtime.slots.store(slots, self._pending, token, position, bool(self._runtime.may_stop))
-            host.send_to_host(logits_output, DeviceTelemetry(packed, self._runtime.metrics))
+            host.send_to_host(logits_output, Telemetry(packed, self._runtime.metrics))
         return token
 
     def logits_final(self, result: Any, sampler: Any, logits: Any, sampling_info: Any, *args: Any, **kw: Any) -> None:

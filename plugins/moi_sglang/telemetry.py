@@ -14,31 +14,23 @@ from torch import Tensor
 from moi_serving.metrics import Metrics
 from moi_serving.replay import state_of
 from moi_serving.row_layout import NOT_DUE, POSITION, TOKEN, token_of
-from moi_serving.settings import KEY, wants_each_token
+from moi_serving.settings import KEY
 from moi_serving.telemetry import Summary
 from moi_sglang.host.batches import committed, requests
-from moi_sglang.host.requests import asked_params
 
 
-class DeviceTelemetry(NamedTuple):
-    """SGLang's DeviceAuxiliaryOutput."""
+class Telemetry(NamedTuple):
+    """SGLang's DeviceAuxiliaryOutput and, on the host, its HostAuxiliaryOutput."""
 
     rows: Tensor
     metrics: Metrics
 
-    def copy_to_host(self, copy: Callable[[Tensor], Tensor]) -> HostTelemetry:
+    def copy_to_host(self, copy: Callable[[Tensor], Tensor]) -> Telemetry:
         """By SGLang's asynchronous copy."""
-        return HostTelemetry(copy(self.rows), self.metrics)
-
-
-class HostTelemetry(NamedTuple):
-    """SGLang's HostAuxiliaryOutput: consumed after the tokens were committed, before they are streamed."""
-
-    rows: Tensor
-    metrics: Metrics
+        return self._replace(rows=copy(self.rows))
 
     def consume(self, batch: Any, commits: Sequence[Any]) -> None:
-        """Keep the row of each committed token with its request."""
+        """Keep the row of each committed token with its request: after the commit, before they are streamed."""
         rows = self.rows.numpy()
         sampled, kept = token_of(rows).tolist(), []
         for index, (req, commit) in enumerate(zip(requests(batch), commits, strict=True)):
@@ -63,7 +55,7 @@ def response_grows(
     summary = getattr(state, "moi_summary", None)
     if records:
         if summary is None:
-            summary = state.moi_summary = Summary(wants_each_token(asked_params(state)))
+            summary = state.moi_summary = Summary()
         summary.add(records)
     if summary is not None:
         meta_info[KEY] = summary.to_dict()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import re
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
+from typing import Any, NamedTuple
 
 from moi_serving.contract import Symbol, problems
 
@@ -25,47 +27,57 @@ ATTENTION_BACKENDS = {
     "VANILLA": tuple(f"{package}.vanilla:VanillaAttention" for package in _ATTENTION),
 }
 
+
+class Need(NamedTuple):
+    """What a symbol is to us, and the places where it may be, of which one is enough."""
+
+    meaning: str
+    places: tuple[Symbol, ...]
+
+
+def _need(meaning: str, *places: str, **declared: Any) -> Need:
+    return Need(meaning, tuple(Symbol(place, **declared) for place in places))
+
+
 CONTRACT = (
-    Symbol(
-        ("tensorrt_llm.sampling_params:LogitsProcessor.__call__",),
-        ("req_id", "logits", "token_ids", "stream_ptr", "client_id"),
-        meaning="our processor is called after the forward of a request's first step, before sampling",
+    _need(
+        "our processor is called after the forward of a request's first step, before sampling",
+        "tensorrt_llm.sampling_params:LogitsProcessor.__call__",
+        positional=("req_id", "logits", "token_ids", "stream_ptr", "client_id"),
     ),
-    Symbol(
-        ("tensorrt_llm.sampling_params:SamplingParams",),
+    _need(
+        "carries the processor of a request to its worker, in the list that we made",
+        "tensorrt_llm.sampling_params:SamplingParams",
         fields=("logits_processor", "temperature"),
-        meaning="carries the processor of a request to its worker, in the list that we made",
     ),
-    Symbol(
-        (f"{_MODELS}.modeling_utils:register_auto_model",),
-        ("name",),
+    _need(
+        "replaces a model class by name",
+        f"{_MODELS}.modeling_utils:register_auto_model",
+        positional=("name",),
         called=True,
-        meaning="replaces a model class by name",
     ),
-    Symbol((f"{_MODELS}.modeling_utils:MODEL_CLASS_MAPPING",), meaning="what workers are sent, or the modules of it"),
-    Symbol(
-        (f"{_MODELS}.modeling_utils:DecoderModelForCausalLM.forward",),
-        FORWARD,
-        meaning="takes inputs_embeds in the place of input_ids",
+    _need("what workers are sent, or the modules of it", f"{_MODELS}.modeling_utils:MODEL_CLASS_MAPPING"),
+    _need(
+        "takes inputs_embeds in the place of input_ids",
+        f"{_MODELS}.modeling_utils:DecoderModelForCausalLM.forward",
+        positional=FORWARD,
     ),
     *(
-        Symbol((f"{_MODELS}.{module}:{name}.__init__",), ("model_config",), meaning="the class that ours extends")
-        for module, name in (
-            ("modeling_llama", "LlamaForCausalLM"),
-            ("modeling_qwen", "Qwen2ForCausalLM"),
-            ("modeling_qwen3", "Qwen3ForCausalLM"),
+        _need("the class that ours extends", f"{_MODELS}.{name}.__init__", positional=("model_config",))
+        for name in (
+            *("modeling_llama:LlamaForCausalLM", "modeling_qwen:Qwen2ForCausalLM", "modeling_qwen3:Qwen3ForCausalLM"),
         )
     ),
-    Symbol(
-        tuple(f"{package}.interface:AttentionMetadata" for package in _ATTENTION),
+    _need(
+        "which rows a step has, and whose",
+        *(f"{package}.interface:AttentionMetadata" for package in _ATTENTION),
         fields=(
             *("request_ids", "prompt_lens", "num_seqs", "num_contexts", "num_ctx_tokens", "seq_lens", "seq_lens_cuda"),
             *("is_cuda_graph", "kv_cache_manager", "kv_cache_params", "max_num_requests"),
         ),
-        meaning="which rows a step has, and whose",
     ),
     *(
-        Symbol(tuple(f"{package}.interface:AttentionMetadata.{method}" for package in _ATTENTION), meaning=meaning)
+        _need(meaning, *(f"{package}.interface:AttentionMetadata.{method}" for package in _ATTENTION))
         for method, meaning in (
             ("prepare", "called before each step, outside of graphs"),
             ("__post_init__", "called when metadata is made, and when it is made for a graph"),
@@ -73,26 +85,26 @@ CONTRACT = (
         )
     ),
     *(
-        Symbol(ATTENTION_BACKENDS[name], fields=("Metadata",), meaning="its metadata's class is replaced by ours")
+        _need("its metadata's class is replaced by ours", *ATTENTION_BACKENDS[name], fields=("Metadata",))
         for name in ("TRTLLM", "VANILLA")  # the third needs a library that may be missing
     ),
-    Symbol(
-        ("tensorrt_llm.llmapi.llm_args:TorchLlmArgs",),
+    _need(
+        "the settings that are refused",
+        "tensorrt_llm.llmapi.llm_args:TorchLlmArgs",
         fields=(
             *("kv_cache_config", "scheduler_config", "speculative_config", "torch_compile_config"),
             *("max_beam_width", "pipeline_parallel_size", "enable_attention_dp"),
         ),
-        meaning="the settings that are refused",
     ),
-    Symbol(
-        ("tensorrt_llm.llmapi.llm_args:SchedulerConfig",),
+    _need(
+        "whether requests are preempted",
+        "tensorrt_llm.llmapi.llm_args:SchedulerConfig",
         fields=("capacity_scheduler_policy",),
-        meaning="whether requests are preempted",
     ),
-    Symbol(
-        ("tensorrt_llm.llmapi.llm_args:KvCacheConfig",),
+    _need(
+        "block reuse must be off: blocks are keyed by token ids",
+        "tensorrt_llm.llmapi.llm_args:KvCacheConfig",
         fields=("enable_block_reuse",),
-        meaning="block reuse must be off: blocks are keyed by token ids",
     ),
 )
 
@@ -109,7 +121,13 @@ def check_contract() -> list[str]:
         importlib.import_module(DISTRIBUTION)
     except Exception as error:  # a missing driver or library shows as anything
         return [f"{DISTRIBUTION} {installed} cannot be imported: {type(error).__name__}: {error}"]
-    return problems(CONTRACT)
+    return [difference for need in CONTRACT for difference in _differences(need)]
+
+
+def _differences(need: Need) -> list[str]:
+    """At the place where the host has it; at all of them where it is at none as declared."""
+    found = [problems([symbol]) for symbol in need.places]
+    return [f"{'; '.join(chain(*found))} ({need.meaning})"] if all(found) else []
 
 
 def require_contract() -> None:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from moi import Mixture, MoIConfig, RowParams
 from moi.ops import resolve
+from moi.pending import PendingMixture, exclusive_policies
 from moi.policies.declaration import uniform_count
 from moi_serving.embedding import Lookup
-from moi_serving.pending import PendingMixture, exclusive_policies
 from moi_serving.row_layout import NO_TOKEN, entropy_of, ids_of, position_of, weights_of
 from moi_serving.slots.base import Slots
 from moi_serving.slots.tables import Tables

@@ -56,5 +56,5 @@ def _check(settings: RequestSettings) -> None:
     for name, value in (("until", settings.mix_until), ("per_token", settings.per_token or None)):
         if value is not None:
             raise ValueError(f"{name}={value!r} is not allowed; TensorRT-LLM mixes to the end and reports nothing")
-    if settings.draws and settings.seed is None:
+    if settings.policy.draws and settings.seed is None:
         raise ValueError(f"policy={settings.moi.policy!r} needs a seed")

@@ -149,8 +149,7 @@ class State:
             row = self._requests.add(request, self._batch)
         self._known = False
         codes, values = encode([config], policy_layout())
-        parameters = tuple(np.array(values[0], np.float32).view(np.int32).tolist())
-        words = SlotSettings(codes[0], seed=seed, parameters=parameters).words(tables.parameters.shape[1])
+        words = SlotSettings(codes[0], seed=seed, parameters=values[0]).words()
         slot = tables.upload(np.array([row.slot]))
         tables.configure(slot, tables.upload(np.array([words], np.int32)))
         device.temperature.index_copy_(0, slot, tables.upload(np.array([temperature], np.float32)))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from moi_serving.architectures import reads_ids_inside
+from moi.architectures import reads_ids_inside
 from moi_serving.compatibility import GONE, conflicts
 from moi_serving.settings import ServerSettings, too_large
 from moi_vllm.compatibility_table import CONFLICTS
@@ -42,7 +42,7 @@ def conflicting(vllm_config: Any) -> Iterator[str]:
 
 def unsuitable(model: server.ServedModel, settings: ServerSettings) -> Iterator[str]:
     """What is wrong with the model."""
-    if reason := reads_ids_inside(model.name, model.configs):
+    if reason := reads_ids_inside(*model.configs):
         yield f"--model: {reason}"
     for name, value in too_large(settings, model.vocab_size).items():
         yield f"{name}={value} is not allowed; the model's vocabulary has {model.vocab_size} ids"

@@ -32,4 +32,4 @@ def check_contract() -> list[str]:
 def check_targets(targets: Iterable[str]) -> list[str]:
     """Problems of these hooked callables, by their dotted names."""
     wanted = set(targets)
-    return problems(symbol for symbol in VLLM.symbols if symbol.places[0] in wanted)
+    return problems(symbol for symbol in VLLM.symbols if symbol.name in wanted)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from moi_serving.metrics import Metrics
-from moi_serving.mixing_marks import Thinking
 from moi_serving.settings import KEY, THINK_END, ServerSettings, check_vocabulary
 from moi_serving.telemetry import Summary, TokenRecord
 from moi_vllm.host import attach, attached
 from moi_vllm.host import requests as host
 from moi_vllm.host.server import vocab_size
-from moi_vllm.settings import SEED, asked, check_sent, sent_marks, wants_each_token
+from moi_vllm.settings import SEED, asked, check_sent, sent_marks
 
 _TOLD = "moi_told"  # on what the choices of a request share: what is told of each, by its index
 METRICS = Metrics()  # of this process, whatever it serves
@@ -24,7 +24,7 @@ class Validation:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self._thinking = Thinking()
+        self._thinking = functools.cache(host.marks)
 
     def check(self, processor: Any, params: Any) -> None:
         """ValueError for settings that are not allowed."""
@@ -37,8 +37,7 @@ class Validation:
         if settings.mixes and resumable:
             raise ValueError('a session whose input is streamed does not go with mixing; set moi_policy to "token"')
         if settings.mixes and settings.mix_until == THINK_END:
-            marks = self._thinking.marks(settings, lambda: host.thinking_words(processor))
-            host.set_extra(request, *sent_marks(marks))
+            host.set_extra(request, *sent_marks(self._thinking(processor)))
 
 
 def params_checked(original: Callable[..., Any], processor: Any, params: Any, *args: Any, **kwargs: Any) -> Any:
@@ -68,7 +67,7 @@ def _bad_requests() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        METRICS.refused()
+        METRICS.count("refused_requests")
         raise host.bad_request(f"moi: {error}") from None
 
 
@@ -77,7 +76,7 @@ def request_added(original: Callable[..., Any], processor: Any, request: Any, *a
     result = original(processor, request, *args, **kwargs)
     state, params = host.state_of(processor, request.request_id), request.sampling_params
     if state is not None and params is not None:
-        attach(state, Summary(wants_each_token(host.extra_args(params))))
+        attach(state, Summary())
         _, index = host.choice_of(state)
         if index and (seed := host.extra_args(params).get(SEED)) is not None:  # as vLLM's own: one of each choice
             host.set_own_extra(request, SEED, (seed + index) % 2**63)
@@ -100,8 +99,10 @@ def _summaries(state: Any, record: TokenRecord) -> list[dict[str, Any] | None]:
     summary: Summary = attached(state)
     before = summary.replayed
     summary.add([record])
-    METRICS.reported([record])
-    METRICS.replayed(summary.replayed - before)
+    entropy, intervention, due, *_ = record
+    counted = {"mixed_tokens": due, "observed_tokens": 1, "entropy": entropy, "intervention": intervention}
+    for name, amount in {**counted, "replayed_tokens": summary.replayed - before}.items():
+        METRICS.count(name, amount)
     owner, index = host.choice_of(state)
     told: list[dict[str, Any] | None] = owner.__dict__.setdefault(_TOLD, [])
     told.extend([None] * (index + 1 - len(told)))

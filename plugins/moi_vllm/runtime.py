@@ -18,7 +18,6 @@ from moi_serving.settings import ServerSettings
 from moi_serving.slots import slots_of
 from moi_serving.slots.base import Slots
 from moi_serving.slots.tables import SlotSettings, Tables
-from moi_serving.slots.warm_up import warm_up
 from moi_vllm.embedding import Embedding
 from moi_vllm.host import requests as params
 from moi_vllm.host import worker as host
@@ -50,7 +49,7 @@ class Runtime:
         self.may_stop: set[str] = set()
         self.may_complete: set[str] = set()
         self.steps: deque[Step] = deque()
-        self._staged: dict[int, tuple[int, ...]] = {}
+        self._staged: dict[int, list[int]] = {}
 
     def start(self, state: Any, model: Any) -> None:
         """Once the model is loaded, before anything is captured. SystemExit where its embedding is not certain."""
@@ -61,7 +60,7 @@ class Runtime:
         self.active = np.zeros(count + 1, bool)
         self.prompt_length = [0] * (count + 1)
         self.in_slot = [None] * (count + 1)
-        warm_up(self.slots, host.vocab_size(state), device, self.spare)
+        self.slots.warm_up(host.vocab_size(state), self.spare)
 
     def add_request(self, slot: int, new: Any) -> None:
         """A request that starts, or starts again after a preemption."""
@@ -70,16 +69,16 @@ class Runtime:
         self.prompt_length[slot] = len(prompt)
         self.in_slot[slot], self.active[slot] = state, state is not None
         self.replaying.discard(slot)
-        words = SlotSettings()
+        after = SlotSettings()
         if state is not None:
-            words = state.settings_after(prompt, output)
+            after = state.settings_after(prompt, output)
             if output:
                 self.replaying.add(slot)
             if state.marks.may_stop:
                 self.may_stop.add(host.new_id(new))
-            if state.settings.completed:
+            if state.settings.policy.completed:
                 self.may_complete.add(host.new_id(new))
-        self._staged[slot] = words.words(self.slots.tables.parameters.shape[1])
+        self._staged[slot] = after.words()
 
     def apply_staged(self) -> None:
         """The settings of the slots that were given since, in one copy to the device."""
@@ -112,7 +111,7 @@ class Runtime:
             if output and identity in self.states:
                 return self._resumed(identity, output)
             state = self._made(identity, sampling)
-            if output and state is not None and state.mixes:
+            if output and state is not None and state.settings.mixes:
                 raise ValueError(f"{len(output)} tokens were generated elsewhere")
         except ValueError as error:
             logging.getLogger("vllm.moi").error("MoI: request %s cannot be mixed: %s", identity, error)

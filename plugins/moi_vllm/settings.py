@@ -8,14 +8,13 @@ from typing import Any
 from moi import MoIConfig
 from moi.shown import shown
 from moi_serving.environment import environment_settings, switched_on
-from moi_serving.mixing_marks import Marks
-from moi_serving.settings import KEY, RequestSettings, ServerSettings, request_settings
+from moi_serving.mixing_marks import Marks, marks_of
+from moi_serving.settings import KEY, PER_SERVER, RequestSettings, ServerSettings, request_settings
 
 PREFIX = f"{KEY}_"  # of a request's keys: moi_beta
 SEED = f"{PREFIX}seed"
 _MARKS = f"{PREFIX}marks"  # what the front end made of moi_until, for the processes that have no tokenizer
 _ENVIRONMENT = "environment"  # of the server's settings: false in what the started process hands to the others
-_ONLY_SERVER = ("top_k", "entropy", "prior", "preset")
 
 
 def server_settings(additional: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSettings | None:
@@ -57,7 +56,7 @@ def asked(extra_args: Mapping[str, Any], server: ServerSettings) -> RequestSetti
         name = key.removeprefix(PREFIX)
         if key in (KEY, PREFIX):
             raise ValueError(f"{shown(key)} is unknown; settings of MoI begin with {PREFIX!r}, as in {PREFIX}beta")
-        if name in _ONLY_SERVER:
+        if name in PER_SERVER:
             raise ValueError(
                 f'{key!r} is a setting of the server: --additional-config \'{{"moi": {{"{name}": ...}}}}\''
             )
@@ -67,21 +66,15 @@ def asked(extra_args: Mapping[str, Any], server: ServerSettings) -> RequestSetti
     return request_settings({KEY: own} if own else None, server)
 
 
-def wants_each_token(extra_args: Mapping[str, Any]) -> bool:
-    """Whether a request, whose settings were checked, wants the numbers of every token."""
-    return bool(extra_args.get(f"{PREFIX}per_token", False))
-
-
 def marks_sent(extra_args: Mapping[str, Any], settings: RequestSettings) -> Marks:
     """The tokens at which a request stops to mix; ValueError where the front end has not looked them up."""
-    if not settings.mixes or settings.mix_until is None:
-        return Marks()
-    if isinstance(settings.mix_until, int):
-        return Marks(settings.mix_until)
-    sent = extra_args.get(_MARKS)
-    if sent is None:
-        raise ValueError(f"until={settings.mix_until!r} was not resolved: the front end has no plugin")
-    return Marks(*sent)
+
+    def sent() -> Marks:
+        if _MARKS not in extra_args:
+            raise ValueError(f"until={settings.mix_until!r} was not resolved: the front end has no plugin")
+        return Marks(*extra_args[_MARKS])
+
+    return marks_of(settings, sent)
 
 
 def sent_marks(marks: Marks) -> tuple[str, list[int]]:

@@ -49,6 +49,9 @@ class Step:
         entropy, intervention = entropy_of(self.host).tolist(), interventions(self.host).tolist()
         due = is_due(self.host).tolist()
         return {
-            identity: (entropy[place], intervention[place], due[place], state.replayed, state.drawn_seed)
+            identity: (
+                *(entropy[place], intervention[place], due[place]),
+                *(state.replayed, state.drawn_seed, state.settings.per_token),
+            )
             for place, identity, state, _ in self.owners
         }

@@ -80,7 +80,8 @@ def _mix_fake(
     )
 
 
-def _embed(ids: Tensor, weights: Tensor, table: Tensor, start: int, end: int, implementation: str) -> Tensor:
+def embed(ids: Tensor, weights: Tensor, table: Tensor, start: int, end: int, implementation: str) -> Tensor:
+    """As `moi.embed`, without its checks: inputs [B,D]."""
     out = _embed_fake(ids, weights, table, start, end, implementation)
     resolve(implementation, table.device).embed(ids, weights, table, start, end, out)
     return out
@@ -104,7 +105,7 @@ def _embed_out_fake(
 
 for _name, _run, _fake in (
     ("mix", _mix, _mix_fake),
-    ("embed", _embed, _embed_fake),
+    ("embed", embed, _embed_fake),
     ("embed_out", _embed_out, _embed_out_fake),
 ):
     _LIBRARY.impl(_name, _run, "CompositeExplicitAutograd")

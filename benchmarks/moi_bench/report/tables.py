@@ -214,7 +214,8 @@ def overhead_table(rows: list[Row]) -> Table:
 
 def memory_table(top_k: int = 20) -> Table:
     """Bytes per request: the authors' inputs_embeds buffer against a row of the SGLang plugin's tables."""
-    lines, ours = [], Tables.allocate(1, top_k, "cpu").bytes_per_slot
+    tables = Tables.allocate(1, top_k, "cpu")
+    lines, ours = [], sum(table.nbytes for table in vars(tables).values())
     for model, hidden, sequences, length in (
         ("QwQ-32B", 5120, 90, 32768),
         ("QwQ-32B", 5120, 256, 8192),

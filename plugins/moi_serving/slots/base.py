@@ -13,9 +13,9 @@ from torch import Tensor
 
 from moi import MoIConfig, RowParams
 from moi.ops import resolve
+from moi.pending import PendingMixture
 from moi.policies.declaration import uniform_count
 from moi_serving.embedding import Mixer
-from moi_serving.pending import PendingMixture
 from moi_serving.row_layout import NO_TOKEN, NOT_DUE, ids_of, pack, position_of, token_of, weights_of
 from moi_serving.slots.tables import Tables
 
@@ -38,14 +38,14 @@ class Slots:
 
         position  [B], where the tokens will be fed: given if the weights of some row are completed with its token
         """
-        policy, parameters = (each.index_select(0, slots) for each in (self.tables.policy, self.tables.parameters))
-        rows = RowParams(policy, parameters, temperature.view(-1))
-        if position is None:
-            return PendingMixture.compute(logits, rows, self._moi, slots)
-        seed = self.tables.seed.index_select(0, slots)
-        drawn = resolve("auto", slots.device).uniforms(seed, position, uniform_count(self._moi.top_k))
-        placeholder = torch.full_like(slots, NO_TOKEN)
-        return PendingMixture.compute(logits, rows._replace(uniforms=drawn), self._moi, placeholder)
+        tables, moi, kernels = self.tables, self._moi, resolve("auto", slots.device)
+        policy, parameters = (each.index_select(0, slots) for each in (tables.policy, tables.parameters))
+        rows, token = RowParams(policy, parameters, temperature.view(-1)), slots  # any: no weight depends on it
+        if position is not None:
+            seed, token = tables.seed.index_select(0, slots), torch.full_like(slots, NO_TOKEN)
+            rows = rows._replace(uniforms=kernels.uniforms(seed, position, uniform_count(moi.top_k)))
+        mixture = kernels.mix(logits, token, rows, moi.top_k, moi.entropy, moi.prior)
+        return PendingMixture(policy, mixture, position is not None)
 
     def store(self, slots: Tensor, pending: Any, token: Tensor, position: Tensor, may_stop: bool) -> Tensor:
         """Rows int32 [B,W] of the completed mixtures, which are also written to `tables.mixtures`.
@@ -71,3 +71,20 @@ class Slots:
         # The slot may have been given to another request since, so both the token and its position must fit.
         due = (token_of(rows) == token) & (position_of(rows) == position)
         return torch.where(due[:, None], self.mixer(ids_of(rows), weights_of(rows)), x)
+
+    @torch.inference_mode()
+    def warm_up(self, vocab: int, padding: int = 0) -> None:
+        """Plain rows through all kernels: compiled before the server is ready, not in its first request.
+
+        padding  a slot that is no request's
+        """
+        device = self.tables.mixtures.device
+        logits, temperature = torch.zeros(2, vocab, device=device), torch.ones(2, device=device)
+        at = torch.full((2,), padding, dtype=torch.int64, device=device)
+        token = torch.zeros_like(at)
+        for position in (None, token):
+            pending = self.compute(at, logits, temperature, position)
+            for may_stop in (False, True):
+                for integers in (torch.int64, torch.int32):  # greedy tokens, sampled ones
+                    rows = self.store(at, pending, token.to(integers), token, may_stop)
+        self.apply(self.mixer(ids_of(rows), weights_of(rows)), at, token, token)

@@ -15,26 +15,12 @@ from torch import Tensor
 from moi import MoIConfig
 from moi.kernels.numba_kernels import NO_UNIFORMS, array_of, variant
 from moi.kernels.numba_philox import fill
+from moi.pending import exclusive_policies
 from moi.policies.declaration import uniform_count
 from moi_serving.embedding import Mixer, TableMixer
-from moi_serving.pending import exclusive_policies
 from moi_serving.slots import numba_kernels
 from moi_serving.slots.base import Slots
 from moi_serving.slots.tables import Tables
-
-
-class Arrays:
-    """Arrays on the memory of tensors, the last of each use: most tensors of a batch stay for many steps."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[Tensor, int, Any]] = {}
-
-    def of(self, use: str, tensor: Tensor) -> Any:
-        """The array of a tensor, which may have been given other memory since."""
-        last = self._last.get(use)
-        if last is None or last[0] is not tensor or last[1] != tensor.data_ptr():
-            last = self._last[use] = tensor, tensor.data_ptr(), tensor.detach().numpy()
-        return last[2]
 
 
 class CPUSlots(Slots):
@@ -48,18 +34,17 @@ class CPUSlots(Slots):
         self._policy, self._parameters = tables.policy.numpy(), tables.parameters.numpy()
         self._seed, self._exclusive = tables.seed.numpy(), exclusive_policies(tables.policy.device).numpy()
         self._floats = self._bits.view(np.float32)
-        self._arrays = Arrays()
 
     def compute(self, slots: Tensor, logits: Tensor, temperature: Tensor, position: Tensor | None = None) -> Any:
         """As `Slots.compute`."""
-        moi, at = self._moi, self._arrays.of("slots", slots)
+        moi, at = self._moi, slots.numpy()
         bits, uniforms = np.empty((len(at), self._bits.shape[1]), np.int32), NO_UNIFORMS
         floats = bits.view(np.float32)
         if position is not None:
             uniforms = np.empty((len(at), uniform_count(moi.top_k)), np.float32)
             fill(self._seed[at], position.numpy(), uniforms)
         policies = numba_kernels.compute(
-            *(array_of(logits.float()).view(np.int32), self._arrays.of("temperature", temperature).reshape(-1), at),
+            *(array_of(logits.float()).view(np.int32), temperature.view(-1).numpy(), at),
             *(self._policy, self._parameters, uniforms),
             *variant(logits.shape[1], moi.top_k, moi.entropy, moi.prior),
             *(bits, floats),
@@ -70,8 +55,8 @@ class CPUSlots(Slots):
         """As `Slots.store`."""
         policies, bits, floats = pending
         numba_kernels.store(
-            *(self._arrays.of("slots", slots), policies, token.numpy(), position.numpy()),
-            *(may_stop, *self._marks, self._exclusive, self._policy, bits, floats, self._bits),
+            *(slots.numpy(), policies, token.numpy(), position.numpy()),
+            *(may_stop, self._marks, self._exclusive, self._policy, bits, floats, self._bits),
         )
         return torch.from_numpy(bits)
 
@@ -81,7 +66,7 @@ class CPUSlots(Slots):
         if not isinstance(mixer, TableMixer) or x.dtype != torch.float32 or not x.is_contiguous():
             return super().apply(x, slots, token, position)
         numba_kernels.apply(
-            *(self._bits, self._floats, self._arrays.of("slots", slots), token.numpy(), position.numpy()),
-            *(self._arrays.of("table", mixer.table), mixer.start, mixer.end, x.numpy()),
+            *(self._bits, self._floats, slots.numpy(), token.numpy(), position.numpy()),
+            *(mixer.module.weight.detach().numpy(), mixer.start, mixer.end, x.numpy()),
         )
         return x

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moi_serving.pending import exclusive_policies
+from moi.pending import exclusive_policies
 from moi_serving.row_layout import ENTROPY, NOT_DUE, POSITION
 from moi_serving.slots.base import Slots
 

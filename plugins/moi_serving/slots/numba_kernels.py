@@ -4,13 +4,11 @@
 `bits` and `floats` are the same rows [n,W] as int32 and as float32. Dims as in `moi_serving.slots.base`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from moi.kernels.numba_cache import compiled, kept
 from moi.kernels.numba_kernels import compiled_mix
-from moi.kernels.numba_loops import embed
+from moi.kernels.numba_loops import embed, normalise
 from moi_serving.row_layout import ENTROPY, NO_TOKEN, NOT_DUE, POSITION, TOKEN, component_count
 
 _mix = compiled_mix()
@@ -27,38 +25,11 @@ def compute(logits, temperature, slots, policy, parameters, uniforms, over_vocab
     return policies
 
 
-@compiled
-def exclude(ids, weights):
-    """The candidate that is the token has no share: those of the others [S] are divided by what is left, if any."""
-    total = weights[0]
-    for i in range(1, len(ids)):
-        if ids[i] == ids[0]:
-            weights[i] = 0
-        total += weights[i]
-    for i in range(len(ids)):
-        weights[i] = weights[i] / total if total > 0 else 0.0
-    if total <= 0:
-        weights[0] = 1
-
-
 @kept
-def store(
-    slots,
-    policies,
-    token,
-    position,
-    may_stop,
-    stop_token,
-    resume_token,
-    resume_policy,
-    exclusive,
-    policy,
-    bits,
-    floats,
-    mixtures,
-):
-    """Completes the rows [B,W] and copies them into the table [R,W]."""
-    size = _size(bits.shape[1])
+def store(slots, policies, token, position, may_stop, marks, exclusive, policy, bits, floats, mixtures):
+    """Completes the rows [B,W] and copies them into the table [R,W]. marks: the tables of the tokens that stop and
+    resume mixing, and of the policy that it resumes with."""
+    size, (stop_token, resume_token, resume_policy) = _size(bits.shape[1]), marks
     for b in range(len(slots)):
         slot, plain = slots[b], policies[b] == 0
         if may_stop and token[b] == stop_token[slot]:
@@ -67,7 +38,10 @@ def store(
             policy[slot] = resume_policy[slot]
         bits[b, TOKEN] = token[b]
         if exclusive[policies[b]]:
-            exclude(bits[b, :size], floats[b, size : 2 * size])
+            for i in range(1, size):  # the candidate that is the token has no share
+                if bits[b, i] == token[b]:
+                    floats[b, size + i] = 0
+            normalise(floats[b, size : 2 * size])
         bits[b, POSITION] = NOT_DUE if plain else position[b]
         for word in range(bits.shape[1]):  # copied as a whole, Numba compiles the message of unlike shapes for seconds
             mixtures[slot, word] = bits[b, word]

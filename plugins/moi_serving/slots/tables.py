@@ -6,8 +6,8 @@ Dims: R request slots, T mixtures of each, W words of a row as in `moi_serving.r
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,19 +19,21 @@ from moi_serving.row_layout import NO_TOKEN, NOT_DUE, position_of, row_width
 
 
 class SlotSettings(NamedTuple):
-    """What the tables of a slot are set to. parameters: float32 bits, as many as are set."""
+    """What the tables of a slot are set to, with as many parameters as are set."""
 
     policy: int = 0
     stop_mixing_token_id: int = NO_TOKEN
     resume_mixing_token_id: int = NO_TOKEN
     resume_policy: int = 0
     seed: int = 0
-    parameters: tuple[int, ...] = ()
+    parameters: Sequence[float] = ()
 
-    def words(self, width: int) -> tuple[int, ...]:
-        """As `Tables.configure` takes them, with `width` parameters."""
-        *words, seed, parameters = self
-        return (*words, *_halves(seed), *parameters, *(0,) * (width - len(parameters)))
+    def words(self) -> list[int]:
+        """int32 [6+P], as `Tables.configure` takes them."""
+        *integers, seed, parameters = self
+        floats = np.zeros(parameter_count(), np.float32)
+        floats[: len(parameters)] = parameters
+        return [*integers, *np.array([seed], np.int64).view(np.int32).tolist(), *floats.view(np.int32).tolist()]
 
 
 @dataclass(frozen=True)
@@ -88,16 +90,3 @@ class Tables:
     def forget(self, slots: Tensor) -> None:
         """No mixture is due for these slots. Their rows keep their ids, which are looked up all the same."""
         position_of(self.mixtures).view(len(self.policy), -1).index_fill_(0, slots, NOT_DUE)
-
-    @property
-    def bytes_per_slot(self) -> int:
-        """On the device, of one request."""
-        each = [getattr(self, field.name) for field in fields(self)]
-        total: int = sum(table.nbytes for table in each)
-        return total // len(self.policy)
-
-
-def _halves(seed: int) -> tuple[int, int]:
-    """The words of an int64 as int32, the lower first, as memory holds them."""
-    low, high = struct.unpack("<ii", struct.pack("<q", seed))
-    return low, high

@@ -38,14 +38,12 @@ _appended = SGLANG.function("managers.auxiliary_output.append_auxiliary_output(c
 
 def is_prefill(batch: Any) -> bool:
     """Of a batch as it is scheduled."""
-    prefill: bool = batch.forward_mode.is_extend()
-    return prefill
+    return bool(batch.forward_mode.is_extend())
 
 
 def is_decode(forward_batch: Any) -> bool:
     """Of a batch as it is computed: one token a row."""
-    decode: bool = forward_batch.forward_mode.is_decode()
-    return decode
+    return bool(forward_batch.forward_mode.is_decode())
 
 
 def prefilled(batch: Any) -> Iterator[tuple[Any, int, int]]:

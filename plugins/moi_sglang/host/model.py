@@ -10,24 +10,19 @@ from moi_sglang.host import SGLANG, Read
 
 _RUNNER, _TABLE = "model_executor.model_runner.ModelRunner", "layers.vocab_parallel_embedding.VocabParallelEmbedding"
 
-MODEL_LOADED = SGLANG.hooked(f"{_RUNNER}.load_model()")
 POOL_ALLOCATED = SGLANG.hooked(f"{_RUNNER}.alloc_memory_pool()")
 
 is_draft: Read[bool] = SGLANG.field(_RUNNER, "is_draft_worker")
 model: Read[Any] = SGLANG.field(_RUNNER, "model")
 device: Read[Any] = SGLANG.field(_RUNNER, "device")
+vocab_size: Read[int] = SGLANG.field(_RUNNER, "model_config.vocab_size")
 
-SGLANG.has(_RUNNER, "model_config", "req_to_token_pool", "lora_manager")
+SGLANG.has(_RUNNER, "req_to_token_pool", "lora_manager")
 SGLANG.has("mem_cache.memory_pool.ReqToTokenPool", "req_to_token")
 SGLANG.has("lora.lora_manager.LoRAManager", "target_modules")
 SGLANG.has(_TABLE, "shard_indices", "quant_method", "output_dtype")
 SGLANG.has(f"{_TABLE}ShardIndices", "org_vocab_start_index", "org_vocab_end_index", "num_added_elements")
 SGLANG.called(f"{_TABLE}._embed_local_shard(input_)")
-
-
-def vocab_size(runner: Any) -> int:
-    """Ids that the model knows."""
-    return int(runner.model_config.vocab_size)
 
 
 def slot_count(runner: Any) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from moi_serving.mixing_marks import ThinkingWords
+from moi_serving.mixing_marks import Marks, thinking_marks
 from moi_serving.settings import KEY
 from moi_sglang.host import SGLANG, Read
 
@@ -29,8 +29,7 @@ sampling_of: Read[Any] = SGLANG.field(_REQ, "sampling_params")
 custom_params: Read[Any] = SGLANG.field("sampling.sampling_params.SamplingParams", "custom_params")
 sampling_seed: Read[int | None] = SGLANG.field("sampling.sampling_params.SamplingParams", "sampling_seed")
 beam_width: Read[int | None] = SGLANG.field("sampling.sampling_params.SamplingParams", "beam_width")
-model_config: Read[Any] = SGLANG.field(_SCHEDULER, "model_config")
-vocab_size: Read[int] = SGLANG.field("configs.model_config.ModelConfig", "vocab_size")
+vocab_size: Read[int] = SGLANG.field(_SCHEDULER, "model_config.vocab_size")
 
 SGLANG.has(_REQ, "customized_info", "input_embeds", "positional_embed_overrides")
 SGLANG.has(_REQ, "kv", "extend_end", "prefix_len", "skip_radix_cache_insert")
@@ -39,7 +38,6 @@ SGLANG.has(_RECEIVED, "session_params", "session_id", "input_embeds", "positiona
 SGLANG.has(_RECEIVED, "return_logprob", "logprob_start_len")
 SGLANG.has("managers.io_struct.SessionParams", "id")
 SGLANG.has(_SCHEDULER, "enable_session_radix_cache", "tokenizer")
-SGLANG.has("managers.tokenizer_manager.ReqState", "obj")
 SGLANG.called(f"{_REQ}.owned_kv_len()", f"{_REQ}.set_finish_with_abort(error_msg, status_code, err_type)")
 SGLANG.called(f"{_CACHE}.supports_mamba()", f"{_CACHE}.checkpoint(req, *, up_to)")
 _serving = SGLANG.function("runtime_context.get_serving()")
@@ -74,24 +72,14 @@ def abort(req: Any, received: Any, reason: str, *kind: Any) -> None:
     req.set_finish_with_abort(reason, *kind)
 
 
-def asked_params(state: Any) -> Any:
-    """custom_params of the request that a response is for."""
-    params = state.obj.sampling_params
-    return params.get("custom_params") if isinstance(params, Mapping) else getattr(params, "custom_params", None)
-
-
-def thinking_words(scheduler: Any) -> ThinkingWords:
-    """What begins and ends the thinking of a scheduler's model."""
+def marks(scheduler: Any) -> Marks:
+    """Around the thinking of a scheduler's model; as `thinking_marks`."""
     tokenizer, name = scheduler.tokenizer, _serving().reasoning_parser
     start, end = "<think>", "</think>"
     if name and tokenizer is not None:
         detector = _reasoning(model_type=name, stream_reasoning=False, tokenizer=tokenizer).detector
         start, end = detector.think_start_token, detector.think_end_token
-
-    def encode(text: str) -> list[int]:
-        return [] if tokenizer is None else list(tokenizer.encode(text, add_special_tokens=False))
-
-    return ThinkingWords(start, end, model_config(scheduler).think_end_ids, encode)
+    return thinking_marks(tokenizer, start, end, scheduler.model_config.think_end_ids)
 
 
 def owns_past_prompt(req: Any) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from moi_sglang.host import SGLANG, Read
 
@@ -15,33 +15,20 @@ SCHEDULER_STARTS = SGLANG.hooked("managers.scheduler.Scheduler.__init__(server_a
 COUNTERS_MADE = SGLANG.hooked("managers.scheduler.Scheduler.init_metrics_collector()")
 
 resolved: Read[Any] = SGLANG.function("arg_groups.overrides.resolving_view(server_args)")
-_config_of: Read[Any] = SGLANG.function("arg_groups.overrides.model_config_of(server_args)")
+served_model: Read[Any] = SGLANG.function("arg_groups.overrides.model_config_of(server_args)")
 apply_hooks: Callable[[], None] = SGLANG.function("plugins.hook_registry.HookRegistry.apply_hooks()")
 SGLANG.called("plugins.hook_registry.HookRegistry.register(target, hook, hook_type)")
 SGLANG.has("plugins.hook_registry.HookRegistry", "_patched")
 SGLANG.has("entrypoints.engine.Engine", "server_args_class")
 SGLANG.has("server_args.ServerArgs", "enable_metrics", "served_model_name", "model_path")
-SGLANG.has("configs.model_config.ModelConfig", "hf_config", "hf_text_config", "is_generation", "vocab_size")
+config: Read[Any] = SGLANG.field("configs.model_config.ModelConfig", "hf_config")  # of Hugging Face, for all of it
+text_config: Read[Any] = SGLANG.field("configs.model_config.ModelConfig", "hf_text_config")  # and for its text
+vocab_size: Read[int] = SGLANG.field("configs.model_config.ModelConfig", "vocab_size")
+generates: Read[bool] = SGLANG.field("configs.model_config.ModelConfig", "is_generation")
 SGLANG.has("managers.scheduler.Scheduler", "metrics_collector_context")
 _CONTEXT = "observability.metrics_collector.SchedulerMetricsCollectorContext"
 SGLANG.has(_CONTEXT, "collector", "enable_metrics", "is_stats_logging_rank")
 SGLANG.has("observability.metrics_collector.SchedulerMetricsCollector", "labels")
-
-
-class ServedModel(NamedTuple):
-    """Hugging Face's type of the model and its configurations, of the whole and of its text; the ids it knows."""
-
-    name: str
-    configs: tuple[Any, Any]
-    vocab_size: int
-    generates: bool
-
-
-def served_model(server_args: Any) -> ServedModel:
-    """The model that resolved arguments name."""
-    config = _config_of(server_args)
-    configs = config.hf_config, config.hf_text_config
-    return ServedModel(str(config.hf_config.model_type), configs, config.vocab_size, config.is_generation)
 
 
 def frontend_labels(server_args: Any) -> dict[str, str] | None:
@@ -57,18 +44,19 @@ def scheduler_labels(scheduler: Any) -> dict[str, str] | None:
     return context.collector.labels if counts else None
 
 
-def variable(name: str, otherwise: Any) -> Any:
-    """What SGLang reads of a variable of its environment; `otherwise` where it has no such variable."""
+def variables(names: Iterable[str]) -> dict[str, Any]:
+    """Those of these that SGLang's environment has, as it reads them."""
     from sglang.srt.environ import envs
 
-    return getattr(envs, name).get() if hasattr(envs, name) else otherwise
+    return {name: getattr(envs, name).get() for name in names if hasattr(envs, name)}
 
 
-def register(target: str, hook: Callable[..., Any], kind: str) -> None:
-    """A hook "before", "after" or "around" a target, put in place by the next `apply_hooks`."""
+def register(hooks: Iterable[tuple[str, str, Callable[..., Any]]]) -> None:
+    """Targets, each with "before", "after" or "around" and what runs there once `apply_hooks` was called."""
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    HookRegistry.register(target, hook, HookType(kind))
+    for target, kind, function in hooks:
+        HookRegistry.register(target, function, HookType(kind))
 
 
 def patched() -> set[str]:

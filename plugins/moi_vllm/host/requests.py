@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from moi_serving.mixing_marks import ThinkingWords
+from moi_serving.mixing_marks import Marks, thinking_marks
 from moi_vllm.host import VLLM, Read
 from moi_vllm.host.server import reasoning_config
 
@@ -81,17 +81,13 @@ def bad_request(reason: str) -> Exception:
     return error
 
 
-def thinking_words(processor: Any) -> ThinkingWords:
-    """What begins and ends the thinking of the model that an InputProcessor takes requests for."""
+def marks(processor: Any) -> Marks:
+    """Around the thinking of the model that an InputProcessor takes requests for; as `thinking_marks`."""
     tokenizer, config = processor.tokenizer, reasoning_config(processor.vllm_config)
     ends = None if config is None else config.natural_reasoning_end_token_ids
     starts = None if config is None else config.reasoning_start_token_ids
-
-    def encode(text: str) -> list[int]:
-        return [] if tokenizer is None else list(tokenizer.encode(text, add_special_tokens=False))
-
     start = tokenizer.decode(starts) if starts and tokenizer is not None else "<think>"
-    return ThinkingWords(start, "</think>", ends, encode)
+    return thinking_marks(tokenizer, start, "</think>", ends)
 
 
 def state_of(processor: Any, identity: str) -> Any:

@@ -23,9 +23,8 @@ VLLM.has(_REASONING, "reasoning_start_token_ids", "natural_reasoning_end_token_i
 
 
 class ServedModel(NamedTuple):
-    """Hugging Face's type of the model and its configurations, of the whole and of its text; the ids it knows."""
+    """Hugging Face's configurations, of the whole model and of its text; the ids it knows."""
 
-    name: str
     configs: tuple[Any, Any]
     vocab_size: int
 
@@ -59,8 +58,7 @@ def vocab_size(vllm_config: Any) -> int:
 def served_model(vllm_config: Any) -> ServedModel:
     """The model that a configuration names."""
     config = vllm_config.model_config
-    configs = config.hf_config, config.hf_text_config
-    return ServedModel(str(config.hf_config.model_type), configs, vocab_size(vllm_config))
+    return ServedModel((config.hf_config, config.hf_text_config), vocab_size(vllm_config))
 
 
 def metric_labels(vllm_config: Any) -> dict[str, str]:

@@ -156,6 +156,11 @@ class Policy:
         """Whether the candidate that is the sampled token has no share of its own."""
         return OTHER in self.arguments
 
+    @property
+    def completed(self) -> bool:
+        """Whether its weights are completed with the token, for which they are computed with its position."""
+        return self.draws or self.exclusive
+
 
 def uniform_count(top_k: int) -> int:
     """Random numbers that a step of a row has: those that `top_k` candidates share, then one for each."""

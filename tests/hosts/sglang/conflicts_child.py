@@ -103,11 +103,13 @@ def told_without_variables(names: list[str]) -> list[str]:
     """What is said of variables that SGLang has renamed."""
     from sglang.srt.environ import envs
 
-    from moi_sglang.compatibility import conflicting_variables
+    from moi_sglang.compatibility import conflicting
+    from moi_sglang.compatibility_table import VARIABLES
+    from moi_sglang.host.server import variables
 
     for name in names:
         delattr(type(envs), name)
-    return list(conflicting_variables())
+    return list(conflicting(VARIABLES, variables(names)))
 
 
 def main(model: str) -> None:

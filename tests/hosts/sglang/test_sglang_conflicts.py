@@ -13,7 +13,7 @@ from moi_sglang.compatibility import conflicting
 from moi_sglang.compatibility_table import CONFLICTS, VARIABLES
 
 DOCS = Path(__file__).parents[3] / "docs" / "sglang.md"
-REASONS = {conflict.flag: conflict.reason for conflict in CONFLICTS} | VARIABLES
+REASONS = {conflict.flag: conflict.reason for conflict in (*CONFLICTS, *VARIABLES)}
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +36,14 @@ def test_no_row_is_without_a_line(child: Any) -> None:
 @pytest.mark.parametrize("gone", CONFLICTS, ids=lambda conflict: conflict.flag)
 def test_a_field_that_is_gone_stops_the_start(gone: Any) -> None:
     args = SimpleNamespace(**{conflict.field: None for conflict in CONFLICTS})
-    assert list(conflicting(args)) == []
+    assert list(conflicting(CONFLICTS, args)) == []
     delattr(args, gone.field)
-    assert list(conflicting(args)) == [
-        f"{gone.flag} cannot be checked: the arguments of this SGLang have no field {gone.field!r}"
-    ]
+    assert list(conflicting(CONFLICTS, args)) == [f"{gone.flag} cannot be checked: this SGLang has no {gone.field!r}"]
 
 
 def test_a_variable_that_is_gone_stops_the_start(child: Any) -> None:
-    said = "cannot be checked: the environment of this SGLang has no such variable"
-    assert child["gone"] == [f"{name} {said}" for name in VARIABLES]
+    names = [variable.flag for variable in VARIABLES]
+    assert child["gone"] == [f"{name} cannot be checked: this SGLang has no {name!r}" for name in names]
 
 
 def test_the_documentation_has_the_same_table() -> None:

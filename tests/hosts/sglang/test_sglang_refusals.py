@@ -14,17 +14,16 @@ import torch
 
 from moi import MoIConfig
 from moi_serving.embedding import find_embedding
+from moi_serving.metrics import Metrics
 from moi_serving.settings import RequestSettings, ServerSettings, request_settings
 from moi_sglang import flags, hooks
 from moi_sglang.compatibility import unsuitable, untested
-from moi_sglang.host.requests import input_beside_tokens
-from moi_sglang.host.server import ServedModel
-from moi_sglang.requests import _check_inputs
+from moi_sglang.requests import RequestInitialisation
 
 
-def model(vocab_size: int = 258, generates: bool = True, **changes: Any) -> ServedModel:
+def model(vocab_size: int = 258, generates: bool = True, **changes: Any) -> Any:
     text = SimpleNamespace(model_type="qwen2", **changes)
-    return ServedModel("qwen2", (text, text), vocab_size, generates)
+    return SimpleNamespace(hf_config=text, hf_text_config=text, vocab_size=vocab_size, is_generation=generates)
 
 
 @pytest.mark.parametrize(
@@ -94,11 +93,14 @@ def test_a_model_whose_method_embeds_ids_instead_of_naming_its_embedding() -> No
 @pytest.mark.parametrize("name", ["input_embeds", "positional_embed_overrides"])
 def test_inputs_that_are_no_tokens(name: str) -> None:
     given = {"session_params": None, "session_id": None, "input_embeds": None, "positional_embed_overrides": None}
-    request = SimpleNamespace(**{**given, name: [[0.0]]})
-    scheduler = SimpleNamespace(enable_session_radix_cache=False)
-    with pytest.raises(ValueError, match=f"{name} does not go with mixing"):
-        _check_inputs(RequestSettings(MoIConfig()), input_beside_tokens(request, scheduler))
-    _check_inputs(RequestSettings(MoIConfig("token")), input_beside_tokens(request, scheduler))
+    received = SimpleNamespace(**{**given, name: [[0.0]]}, return_logprob=False, logprob_start_len=-1)
+    scheduler = SimpleNamespace(enable_session_radix_cache=False, model_config=SimpleNamespace(vocab_size=258))
+    for policy, said in (("moi", [f"{name} does not go with mixing"]), ("token", [])):
+        told: list[str] = []
+        params = SimpleNamespace(custom_params={"moi": {"policy": policy}}, beam_width=None, sampling_seed=None)
+        req = SimpleNamespace(rid="r", sampling_params=params, set_finish_with_abort=told.append)
+        RequestInitialisation(ServerSettings(), Metrics()).created(req, scheduler, received)
+        assert [each.partition(";")[0] for each in told] == said
 
 
 def test_flags_win_over_the_environment_which_wins_over_the_preset() -> None:
@@ -160,7 +162,7 @@ def child(run_child: Any, qwen2: Path) -> Any:
 
 
 def test_without_the_flag_only_flags_are_hooked(child: Any) -> None:
-    assert child["loaded"] == sorted(hook.target for hook in hooks.load_hooks())
+    assert child["loaded"] == sorted(hook.target for hook in hooks.LOAD)
     assert len(child["enabled"]) > len(child["loaded"])
 
 

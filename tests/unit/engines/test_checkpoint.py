@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoConfig, T5Config
+from transformers import AutoConfig, Qwen3Config, T5Config
 
 from moi_engines.checkpoint import input_embedding, load_checkpoint, refuse_architecture
 from moi_engines.end_tokens import end_ids
@@ -55,6 +55,13 @@ def test_an_unknown_architecture_is_an_error(tmp_path):
 def test_models_that_read_ids_inside_their_layers_are_refused_by_name(name):
     with pytest.raises(ValueError, match=rf"model type '{name}.*' reads token ids inside its layers"):
         refuse_architecture(AutoConfig.for_model(name))
+
+
+@pytest.mark.parametrize("field", ["hidden_size_per_layer_input", "engram_layer_ids", "n_hash_layers"])
+def test_models_that_read_ids_inside_their_layers_are_refused_by_what_they_set(field):
+    config = Qwen3Config(**{field: [3]})
+    with pytest.raises(ValueError, match=rf"model type 'qwen3' reads token ids inside its layers \({field}\)"):
+        refuse_architecture(config)
 
 
 def test_encoder_decoders_are_refused():

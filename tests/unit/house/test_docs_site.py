@@ -150,8 +150,8 @@ def test_troubleshooting_has_every_refusal_with_a_way_out(site: dict[str, Html])
         assert reason == row.reason
         assert way_out
         assert squeezed(row.flag + reason + way_out) in text, row.flag
-    for name, reason in sglang.VARIABLES.items():
-        assert squeezed(f"{name}{reason}do not set it") in text
+    for row in sglang.VARIABLES:
+        assert squeezed(f"{row.flag}{row.reason}do not set it") in text
     tables = (tensorrt_llm.ARGUMENTS, (tensorrt_llm.PREEMPTION,), tensorrt_llm.MODEL, tensorrt_llm.STEP)
     for row in (row for table in tables for row in table):
         assert squeezed(f"{row.reason}set {row.flag}") in text, row.flag

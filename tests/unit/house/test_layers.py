@@ -131,7 +131,7 @@ def test_the_op_imports_torch_alone(module: str) -> None:
 
 
 HOSTS = {"sglang", "vllm", "tensorrt_llm", "tensorrt", "transformers"}
-HOST_PACKAGES = ("moi_sglang", "moi_tensorrt_llm")
+HOST_PACKAGES = ("moi_sglang", "moi_vllm", "moi_tensorrt_llm")
 
 
 def test_the_shared_layer_imports_no_host() -> None:

@@ -20,11 +20,9 @@ def generator(base_seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(base_seed)
 
 
-def _words(config: MoIConfig, seed: int, width: int) -> tuple[int, ...]:
+def _words(config: MoIConfig, seed: int) -> list[int]:
     codes, values = encode([config], policy_layout())
-    return SlotSettings(
-        codes[0], seed=seed, parameters=tuple(torch.tensor(values[0]).view(torch.int32).tolist())
-    ).words(width)
+    return SlotSettings(codes[0], seed=seed, parameters=values[0]).words()
 
 
 @pytest.mark.parametrize("depth", [1, 3])
@@ -33,7 +31,7 @@ def test_whatever_token_comes_the_mixture_is_the_one_made_with_it(generator: tor
     tables = Tables.allocate(rows + 1, K, "cpu", depth)
     slots = torch.arange(1, rows + 1)
     seeds = torch.randint(2**62, (rows,), generator=generator)
-    words = [_words(config, int(seed), tables.parameters.shape[1]) for config, seed in zip(CONFIGS, seeds, strict=True)]
+    words = [_words(config, int(seed)) for config, seed in zip(CONFIGS, seeds, strict=True)]
     tables.configure(slots, torch.tensor(words, dtype=torch.int32))
     deferred, table = DeferredSlots(tables, moi), torch.randn(V, D, generator=generator)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from moi import MoIConfig
-from moi_serving.settings import RequestSettings, ServerSettings, check_vocabulary, too_large, wants_each_token
+from moi_serving.settings import RequestSettings, ServerSettings, check_vocabulary, request_settings, too_large
 from moi_sglang.requests import RequestValidation
 
 VOCAB = 512
@@ -34,8 +34,8 @@ def test_only_a_request_that_mixes_needs_its_last_token() -> None:
 
 @pytest.mark.parametrize("given", [None, {}, {"other": 1}, {"moi": {}}, {"moi": {"per_token": False}}])
 def test_the_numbers_of_each_token_are_for_those_who_ask(given: Any) -> None:
-    assert not wants_each_token(given)
-    assert wants_each_token({"moi": {"per_token": True}})
+    assert not request_settings(given, ServerSettings()).per_token
+    assert request_settings({"moi": {"per_token": True}}, ServerSettings()).per_token
 
 
 def test_a_process_with_two_engines_takes_what_suits_one_of_them() -> None:

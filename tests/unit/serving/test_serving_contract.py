@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moi_serving.compatibility import GONE, Conflict, above_one, conflicts
-from moi_serving.contract import Contract, Symbol, problems
+from moi_serving.contract import Contract, problems
 
 SIGNATURES = {
     "as declared": "def target(self, batch, runner, *, checkpoint): ...",
@@ -102,16 +102,6 @@ def test_a_field_of_a_base_class_counts_and_one_that_is_only_read_does_not(host:
     contract = Contract("toyhost.")
     contract.has("Child", "slots", "pool")
     assert problems(contract.symbols) == ["toyhost.Child has no pool"]
-
-
-def test_a_name_that_moved_is_found_in_its_other_place(host: Any) -> None:
-    host("slots = 3")
-    symbol = Symbol(("toyhost.Old.slots", "toyhost.Engine"), fields=("slots",), meaning="where rows are")
-    assert problems([symbol]) == []
-    (problem,) = problems([Symbol(("toyhost.Old", "toyhost.Older"), meaning="where rows are")])
-    assert problem.startswith("toyhost.Old is missing: ")
-    assert "; toyhost.Older is missing: " in problem
-    assert problem.endswith("(where rows are)")
 
 
 def test_a_row_conflicts_by_the_resolved_field_and_one_that_is_gone_cannot_be_told_to_be_off() -> None:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 import moi
 from moi import MoIConfig
-from moi.rows import parameter_count
 from moi_serving.embedding import find_embedding, mixer_of
 from moi_serving.mixing_marks import Marks
 from moi_serving.replay import RequestState
@@ -40,7 +39,7 @@ class ToyHost:
     def decode(self, prompt: list[int], slot: int) -> tuple[list[int], Tensor]:
         """Greedy tokens, and every input [T,D] they were generated from."""
         at, tokens = torch.tensor([slot]), list[int]()
-        words = [self.state.settings_after(prompt, []).words(parameter_count())]
+        words = [self.state.settings_after(prompt, []).words()]
         self.slots.tables.configure(at, torch.tensor(words, dtype=torch.int32))
         inputs = self.lookup(torch.tensor(prompt))
         for _ in range(STEPS):

@@ -10,19 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from moi.rows import parameter_count
 from moi_serving.metrics import Metrics
 from moi_serving.row_layout import NOT_DUE, ids_of, position_of, weights_of
 from moi_serving.settings import ServerSettings
 from moi_serving.slots.tables import SlotSettings
-from moi_sglang.batch_metadata import UNKNOWN, BatchMetadata, attach
 from moi_sglang.batches import Batches
-from moi_sglang.compatibility import refuse_embedding_lora
 from moi_sglang.embedding import Embedding
-from moi_sglang.host.model import adapted_modules
-from moi_sglang.prefix_cache import PrefixCache
+from moi_sglang.prefix_cache import checkpoint
 from moi_sglang.requests import RequestInitialisation
-from moi_sglang.runtime import Runtime
+from moi_sglang.runtime import UNKNOWN, BatchMetadata, Runtime
 
 VOCAB, SLOTS = 100, 9
 
@@ -39,18 +35,18 @@ def runtime() -> Runtime:
     return loaded(Odd(VOCAB, 8))
 
 
-def loaded(table: torch.nn.Embedding) -> Runtime:
-    """Of a model that has been loaded, with a pool of slots."""
+def loaded(table: torch.nn.Embedding, adapters: Any = None) -> Runtime:
+    """Of a model that has been loaded, with a pool of slots and a manager of LoRA adapters."""
     runtime = Runtime(ServerSettings(), Metrics())
     runner = SimpleNamespace(
         is_draft_worker=False,
+        lora_manager=adapters,
         device="cpu",
         model=SimpleNamespace(get_input_embeddings=lambda: table, table=table),
         model_config=SimpleNamespace(vocab_size=VOCAB),
         req_to_token_pool=SimpleNamespace(req_to_token=torch.empty(SLOTS, 1)),
     )
-    Embedding(runtime).model_loaded(None, runner)
-    runtime.pool_allocated(None, runner)
+    Embedding(runtime).pool_allocated(None, runner)
     return runtime
 
 
@@ -62,7 +58,7 @@ def decode_batch(slots: Tensor, positions: Tensor) -> SimpleNamespace:
 @torch.inference_mode()
 def test_a_table_that_is_looked_up_takes_rows_that_were_just_configured(runtime: Runtime) -> None:
     slots = torch.tensor([4, 2])
-    words = [SlotSettings(policy).words(parameter_count()) for policy in (0, 1)]
+    words = [SlotSettings(policy).words() for policy in (0, 1)]
     runtime.slots.tables.configure(slots, torch.tensor(words, dtype=torch.int32))
     table = runtime.runner.model.table
     runtime.batch, runtime.metadata = decode_batch(slots, torch.tensor([7, 8])), BatchMetadata(active=True)
@@ -106,8 +102,7 @@ def test_a_copy_has_the_note_of_the_batch_it_is_computed_for(runtime: Runtime) -
         return batches.context(lambda ctx, forward_batch: contextlib.nullcontext(), None, forward_batch=batch)
 
     for active in (False, True):
-        original = SimpleNamespace()
-        attach(original, BatchMetadata(active))
+        original = SimpleNamespace(moi_metadata=BatchMetadata(active))
         with enter(original), enter(copy):
             seen.append((runtime.batch, runtime.metadata))
             with enter(None):
@@ -119,29 +114,26 @@ def test_a_copy_has_the_note_of_the_batch_it_is_computed_for(runtime: Runtime) -
 
 
 @pytest.mark.parametrize(("recurrent", "cached"), [(False, [4]), (True, [])])
-def test_a_recurrent_state_past_the_prompt_is_not_cached_as_the_prompts(
-    runtime: Runtime, recurrent: bool, cached: list[int]
-) -> None:
+def test_a_recurrent_state_past_the_prompt_is_not_cached_as_the_prompts(recurrent: bool, cached: list[int]) -> None:
     calls: list[int] = []
     tree = SimpleNamespace(supports_mamba=lambda: recurrent, checkpoint=lambda req, up_to: calls.append(up_to))
     req = SimpleNamespace(
-        moi=SimpleNamespace(mixes=True),
+        moi=SimpleNamespace(settings=SimpleNamespace(mixes=True)),
         origin_input_ids=[5, 6, 7, 8],
         extend_end=9,
         skip_radix_cache_insert=False,
         kv=SimpleNamespace(cache_protected_len=0),
     )
-    PrefixCache(runtime).checkpoint(lambda *_: calls.append(-1), req, tree)
+    checkpoint(lambda *_: calls.append(-1), req, tree)
     assert calls == cached
     assert req.prefix_len == 9
 
 
 def test_adapters_with_lora_on_the_embedding_stop_the_start() -> None:
-    for manager in (None, SimpleNamespace(target_modules={"q_proj"})):
-        refuse_embedding_lora(adapted_modules(SimpleNamespace(lora_manager=manager)))
+    loaded(torch.nn.Embedding(VOCAB, 8), SimpleNamespace(target_modules={"q_proj"}))
     manager = SimpleNamespace(target_modules={"q_proj", "embed_tokens"})
-    with pytest.raises(SystemExit, match="--lora-paths does not go with --enable-moi: an adapter has LoRA on the"):
-        refuse_embedding_lora(adapted_modules(SimpleNamespace(lora_manager=manager)))
+    with pytest.raises(SystemExit, match=r"--lora-paths does not go with --enable-moi: .* by LoRA on the embedding"):
+        loaded(torch.nn.Embedding(VOCAB, 8), manager)
 
 
 @pytest.mark.parametrize(

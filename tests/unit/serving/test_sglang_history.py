@@ -52,4 +52,4 @@ def test_rows_of_dropped_tokens_are_forgotten_and_others_take_their_places(count
 
 def test_a_beta_beyond_float32_is_infinite() -> None:
     settings = RequestState(RequestSettings(MoIConfig(beta=1e300)), Marks()).settings_after([], [])
-    assert np.int32(settings.parameters[0]).view(np.float32) == np.inf
+    assert np.array(settings.words(), np.int32).view(np.float32)[6] == np.inf

@@ -12,17 +12,16 @@ import pytest
 from moi_serving.contract import Symbol
 from moi_serving.settings import ServerSettings
 from moi_sglang import hooks
-from moi_sglang.contract import check_targets
 from moi_sglang.host import SGLANG
 
 PLUGIN = Path(hooks.__file__).parent
 TABLES = {
-    "load": hooks.load_hooks(),
-    "frontend": hooks.frontend_hooks(),
+    "load": hooks.LOAD,
+    "frontend": hooks.FRONTEND,
     "scheduler": hooks.scheduler_hooks(ServerSettings()),
 }
 HOOKS = [hook for table in TABLES.values() for hook in table]
-DECLARED = {symbol.places[0]: symbol for symbol in SGLANG.symbols if not symbol.called and not symbol.fields}
+DECLARED = {symbol.name: symbol for symbol in SGLANG.symbols if not symbol.called and not symbol.fields}
 # Attributes of torch or of our own that happen to have the name of a declared field.
 OURS = {"device", "model", "labels", "vocab_size", "register", "checkpoint"}
 
@@ -46,7 +45,7 @@ def test_a_hook_takes_what_is_declared_and_more(hook: hooks.Hook) -> None:
 
 def test_no_other_file_names_sglangs_modules_or_attributes() -> None:
     fields = {name for symbol in SGLANG.symbols for name in symbol.fields}
-    methods = {symbol.places[0].rsplit(".", 1)[1] for symbol in SGLANG.symbols if symbol.called}
+    methods = {symbol.name.rsplit(".", 1)[1] for symbol in SGLANG.symbols if symbol.called}
     found = []
     for file in sorted(PLUGIN.glob("*.py")):
         nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
@@ -65,4 +64,4 @@ def test_no_other_file_names_sglangs_modules_or_attributes() -> None:
 
 
 def test_only_the_asked_targets_are_checked() -> None:
-    assert check_targets([]) == []
+    assert hooks.problems([]) == []

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moi import MoIConfig
-from moi_serving.mixing_marks import Marks, Thinking
+from moi_serving.mixing_marks import Marks, marks_of
 from moi_serving.replay import RequestState
 from moi_serving.row_layout import NO_TOKEN
 from moi_serving.settings import THINK_END, RequestSettings
-from moi_sglang.host.requests import thinking_words
+from moi_sglang.host import requests as host
 
 START, END = 7, 8
 TOKENS = st.lists(st.integers(0, 9), max_size=40)
@@ -93,15 +93,14 @@ def test_the_marks_of_a_request(
 ) -> None:
     monkeypatch.setattr("moi_sglang.host.requests._serving", lambda: SimpleNamespace(reasoning_parser=None))
     settings = RequestSettings(MoIConfig(), until)
-    assert Thinking().marks(settings, lambda: thinking_words(scheduler(Words(**words)))) == marks
+    assert marks_of(settings, lambda: host.marks(scheduler(Words(**words)))) == marks
     plain = RequestSettings(MoIConfig("token"), until)
-    assert Thinking().marks(plain, lambda: pytest.fail("what does not mix has no marks")) == Marks()
+    assert marks_of(plain, lambda: pytest.fail("what does not mix has no marks")) == Marks()
 
 
 def test_an_end_of_several_tokens_or_no_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moi_sglang.host.requests._serving", lambda: SimpleNamespace(reasoning_parser=None))
     settings = RequestSettings(MoIConfig(), THINK_END)
     for tokenizer, ids in ((Words(), None), (None, None), (Words(), [4, 5])):
-        words = thinking_words(scheduler(tokenizer, ids))
         with pytest.raises(ValueError, match="needs a model whose thinking ends with one token"):
-            Thinking().marks(settings, partial(lambda each: each, words))
+            marks_of(settings, partial(host.marks, scheduler(tokenizer, ids)))

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from moi import MoIConfig
-from moi.rows import parameter_count
 from moi_engines.parity import FLOAT32, Cases, judge
 from moi_engines.parity_reference import Reference
 from moi_engines.request import SequenceState
@@ -32,9 +31,8 @@ from moi_serving.settings import RequestSettings, ServerSettings
 from moi_serving.slots.base import Slots
 from moi_serving.slots.cpu import CPUSlots
 from moi_serving.slots.cuda import GPUSlots
-from moi_sglang.batch_metadata import BatchMetadata
 from moi_sglang.embedding import Embedding
-from moi_sglang.runtime import Runtime
+from moi_sglang.runtime import BatchMetadata, Runtime
 
 SLOTS, BATCH = 12, 8
 pytestmark = pytest.mark.slow
@@ -51,13 +49,13 @@ class Host(TorchEngine):
         self.runtime = Runtime(ServerSettings(moi), Metrics())
         runner = SimpleNamespace(
             is_draft_worker=False,
+            lora_manager=None,
             device="cpu",
             model=self.checkpoint.model,
             model_config=SimpleNamespace(vocab_size=self.limits.vocab),
             req_to_token_pool=SimpleNamespace(req_to_token=torch.empty(SLOTS, 1)),
         )
-        Embedding(self.runtime).model_loaded(None, runner)
-        self.runtime.pool_allocated(None, runner)
+        Embedding(self.runtime).pool_allocated(None, runner)
 
     @torch.inference_mode()
     def decode_batch(self, rows: list[SequenceState]) -> Iterator[Any]:
@@ -87,7 +85,7 @@ class Host(TorchEngine):
         slots = torch.tensor(self._rng.sample(range(1, SLOTS), len(rows)))
         states = [RequestState(RequestSettings(row.moi), Marks(), row.seed) for row in rows]
         settings = [state.settings_after(row.prompt, []) for state, row in zip(states, rows, strict=True)]
-        words = [each.words(parameter_count()) for each in settings]
+        words = [each.words() for each in settings]
         self.runtime.slots.tables.configure(slots, torch.tensor(words, dtype=torch.int32))
         return slots
 

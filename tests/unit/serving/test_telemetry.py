@@ -6,11 +6,11 @@ import pytest
 
 from moi_serving.telemetry import Summary
 
-RECORDS = [(0.5, 0.25, True, 0, None), (0.25, 0.0, False, 0, None)]
+RECORDS = [(0.5, 0.25, True, 0, None, True), (0.25, 0.0, False, 0, None, True)]
 
 
 def test_what_was_told_stays_as_it_was() -> None:
-    summary = Summary(per_token=True)
+    summary = Summary()
     summary.add(RECORDS[:1])
     first = summary.to_dict()
     summary.add(RECORDS[1:])
@@ -19,7 +19,7 @@ def test_what_was_told_stays_as_it_was() -> None:
 
 
 def test_lists_that_nobody_reads_before_the_end_are_not_copied() -> None:
-    summary = Summary(per_token=True)
+    summary = Summary()
     summary.add(RECORDS[:1])
     first = summary.to_dict(growing=True)
     summary.add(RECORDS[1:])
@@ -29,6 +29,6 @@ def test_lists_that_nobody_reads_before_the_end_are_not_copied() -> None:
 
 @pytest.mark.parametrize("growing", [False, True])
 def test_lists_are_for_those_who_ask(growing: bool) -> None:
-    summary = Summary(per_token=False)
-    summary.add(RECORDS)
+    summary = Summary()
+    summary.add((*record[:-1], False) for record in RECORDS)
     assert set(summary.to_dict(growing)) == {"mean_entropy", "mean_intervention", "mixed_tokens", "replayed_tokens"}

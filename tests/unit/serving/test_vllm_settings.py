@@ -9,7 +9,7 @@ import pytest
 from moi import MoIConfig
 from moi_serving.mixing_marks import Marks
 from moi_serving.settings import RequestSettings, ServerSettings
-from moi_vllm.settings import asked, check_sent, marks_sent, resolved, sent_marks, server_settings, wants_each_token
+from moi_vllm.settings import asked, check_sent, marks_sent, resolved, sent_marks, server_settings
 
 ON = {"MOI_ENABLE": "1"}
 
@@ -44,8 +44,7 @@ def test_a_request_has_flat_keys() -> None:
     assert asked({"other": 1, "moirai": "x", "moibeta": 1}, server) == RequestSettings(MoIConfig("token"))
     found = asked({"moi_beta": 0.5, "moi_until": 9, "moi_per_token": 1, "moi_seed": 4}, server)
     assert found == RequestSettings(MoIConfig(beta=0.5), 9, True, 4)
-    assert wants_each_token({"moi_per_token": 1})
-    assert not wants_each_token({"moi_beta": 1})
+    assert not asked({"moi_beta": 1}, server).per_token
     assert asked({"moi_policy": "router", "moi_threshold": 0.25}, server).moi == MoIConfig("router", threshold=0.25)
 
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from moi import Mixture, MoIConfig, RowParams, load_policies
-from moi.ops import resolve
+from moi.mixture import Mixture
+from moi.policies import load_policies
 
 
 @functools.cache
@@ -29,17 +29,6 @@ class PendingMixture(NamedTuple):
     policy: Tensor
     mixture: Mixture
     drawn: bool
-
-    @classmethod
-    def compute(cls, logits: Tensor, rows: RowParams, config: MoIConfig, placeholder: Tensor) -> PendingMixture:
-        """Of logits [B,V]. K, entropy and prior are the config's.
-
-        placeholder  int64 [B], stands where tokens will be: NO_TOKEN where the rows have uniforms
-        """
-        mixture = resolve("auto", logits.device).mix(
-            logits, placeholder, rows, config.top_k, config.entropy, config.prior
-        )
-        return cls(rows.policy, mixture, rows.uniforms is not None)
 
     def complete(self, token: Tensor) -> Mixture:
         """With the tokens [B] that were sampled since. Takes the mixture over: it is completed once."""

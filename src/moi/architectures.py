@@ -1,9 +1,13 @@
-"""Models that look token ids up again inside their layers: a mixture has no id."""
+"""How models embed token ids: with their input embedding alone, or again inside their layers, where a mixture has no
+id.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+import torch
 
 READS_IDS_ELSEWHERE = (
     *("gemma3n", "gemma4", "gemma4_unified", "longcat_flash_ngram"),
@@ -16,16 +20,22 @@ _PER_LAYER_FIELDS = (
 )
 
 
-def reads_ids_inside(name: str, configs: Iterable[Any]) -> str | None:
-    """Why a model of this type cannot be fed mixtures, or None.
-
-    configs   of Hugging Face, of the whole model and of its text: objects or mappings
+def reads_ids_inside(*configs: Any) -> str | None:
+    """Why a model with these configurations of Hugging Face, of the whole model and of its text, cannot be fed
+    mixtures, or None. Objects or mappings.
     """
+    name = str(_get(configs[0], "model_type"))
     fields = sorted({field for config in configs for field in _PER_LAYER_FIELDS if _get(config, field)})
     if name.removesuffix("_text") in READS_IDS_ELSEWHERE or fields:
         detail = f" ({', '.join(fields)})" if fields else ""
         return f"model type {name!r} reads token ids inside its layers{detail}; a mixture has no token id"
     return None
+
+
+def looks_up(module: Any, scale: Any = 1) -> bool:
+    """Whether a module embeds ids [n] as rows of its `weight` [V,D] times `scale`, checked on a few ids."""
+    ids = torch.arange(min(4, len(module.weight)), device=module.weight.device)
+    return torch.equal(module(ids), module.weight[ids] * scale)
 
 
 def _get(config: Any, field: str) -> Any:
