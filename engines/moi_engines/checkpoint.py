@@ -135,6 +135,6 @@ def input_embedding(model: Any) -> tuple[Tensor, Tensor | None]:
     scale = getattr(module, "embed_scale", None)
     if scale is not None:
         scale = torch.as_tensor(scale, device=table.device).to(table.dtype)
-    if not looks_up(module, 1 if scale is None else scale):
+    if not looks_up(module, scale):
         raise ValueError(f"{type(module).__name__} does more than look rows up; its mixtures are not defined")
     return table, scale

@@ -39,10 +39,10 @@ def mixer_of(module: Any, lookup: Lookup) -> Mixer:
     """How `module`, whose look-up of ids [n] gives [n,D], embeds a mixture."""
     if type(module) is torch.nn.Embedding:
         return TableMixer(module, 0, len(module.weight))
-    scale: Any = getattr(module, "embed_scale", None)
+    scale = getattr(module, "embed_scale", None)
     if isinstance(module, torch.nn.Embedding) and scale is not None and looks_up(module, scale):  # as Gemma 3
         table = TableMixer(module, 0, len(module.weight))
-        return lambda ids, weights: table(ids, weights) * scale
+        return lambda ids, weights: table(ids, weights) * table.module.embed_scale
 
     def mix_looked_up(ids: Tensor, weights: Tensor) -> Tensor:
         """Rows as the module itself looks them up, whatever it does to them, are the table of the mixture."""

@@ -24,8 +24,8 @@ class Metrics:
         self._counters: dict[str, Any] = {}
 
     def enable(self, labels: dict[str, str] | None) -> None:
-        """Count from now on, under these labels; None: stay silent."""
-        self._labels = labels
+        """Count from now on, under these labels; None: of an engine that publishes nothing, others go on."""
+        self._labels = labels or self._labels
 
     def generated(self, rows: Rows, kept: list[int]) -> None:
         """Rows [B,W] of a sampled batch, of which those in `kept` were committed."""

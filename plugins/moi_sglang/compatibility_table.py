@@ -52,7 +52,7 @@ CONFLICTS = (
     Conflict("--enable-unified-cache-external-linker", "enable_unified_cache_external_linker", bool, _SHARES),
     Conflict("--elastic-ep-backend", "elastic_ep_backend", _named, _JOINS),
     Conflict("--enable-elastic-expert-backup", "enable_elastic_expert_backup", bool, _JOINS),
-    Conflict("--lora-target-modules", "lora_target_modules", _on_embedding, "it looks the token id up again"),
+    Conflict("--lora-target-modules", "lora_target_modules", _on_embedding, "LoRA on the embedding reads ids again"),
     Conflict("--model-impl", "model_impl", lambda value: value == "mindspore", "MindSpore models embed by themselves"),
     Conflict("--enable-nvidia-megakernel", "enable_nvidia_megakernel", bool, _KERNEL),
     Conflict("--enable-amd-monokernel", "enable_amd_monokernel", bool, _KERNEL),

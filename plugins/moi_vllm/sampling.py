@@ -1,7 +1,7 @@
 """The sampler: computes the mixture of the logits a token is drawn from, and stores it in the request's slot.
 
 The mixture is made after the grammar, bias, penalties and the thinking budget, before temperature, and completed with
-the token, as `moi_serving.pending` says.
+the token, as `moi.pending` says.
 """
 
 from __future__ import annotations

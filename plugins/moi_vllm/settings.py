@@ -70,9 +70,9 @@ def marks_sent(extra_args: Mapping[str, Any], settings: RequestSettings) -> Mark
     """The tokens at which a request stops to mix; ValueError where the front end has not looked them up."""
 
     def sent() -> Marks:
-        if _MARKS not in extra_args:
+        if (marks := extra_args.get(_MARKS)) is None:
             raise ValueError(f"until={settings.mix_until!r} was not resolved: the front end has no plugin")
-        return Marks(*extra_args[_MARKS])
+        return Marks(*marks)
 
     return marks_of(settings, sent)
 

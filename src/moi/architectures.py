@@ -32,10 +32,11 @@ def reads_ids_inside(*configs: Any) -> str | None:
     return None
 
 
-def looks_up(module: Any, scale: Any = 1) -> bool:
-    """Whether a module embeds ids [n] as rows of its `weight` [V,D] times `scale`, checked on a few ids."""
+def looks_up(module: Any, scale: Any = None) -> bool:
+    """Whether a module embeds ids [n] as rows of its `weight` [V,D] times `scale`, if any, checked on a few ids."""
     ids = torch.arange(min(4, len(module.weight)), device=module.weight.device)
-    return torch.equal(module(ids), module.weight[ids] * scale)
+    rows = module.weight[ids]
+    return torch.equal(module(ids), rows if scale is None else rows * scale)
 
 
 def _get(config: Any, field: str) -> Any:
