@@ -102,7 +102,7 @@ def _in_own_process(args: argparse.Namespace, host: Host, side: str, model: str,
     env = {**os.environ, **host.plain} if side == "plain" else dict(os.environ)
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"the {side} side ended with status {done.returncode}")
+        raise SystemExit(f"{host.module}: the {side} side ended with status {done.returncode}; why stands above")
     measured: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
     return measured
 
