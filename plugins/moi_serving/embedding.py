@@ -5,6 +5,7 @@ Dims: B rows of a batch, S components of a mixture, D embedding width.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -55,9 +56,9 @@ def mixer_of(module: Any, lookup: Lookup) -> Mixer:
 
 def find_embedding(model: Any, vocab: int) -> Any:
     """The module of `model` that embeds `vocab` token ids; ValueError where that is not certain."""
-    try:
-        found = model.get_input_embeddings()
-    except (AttributeError, NotImplementedError, TypeError):  # it has none, or one that takes ids and embeds them
+    try:  # some models have one that takes ids and embeds them
+        found = None if inspect.signature(model.get_input_embeddings).parameters else model.get_input_embeddings()
+    except (AttributeError, NotImplementedError):
         found = None
     if isinstance(found, torch.nn.Module):
         return getattr(found, "base_layer", found)

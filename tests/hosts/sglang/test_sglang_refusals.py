@@ -90,6 +90,15 @@ def test_a_model_whose_method_embeds_ids_instead_of_naming_its_embedding() -> No
     assert find_embedding(decoder, 9) is decoder.embed_tokens
 
 
+def test_a_mistake_in_a_models_own_method_is_not_taken_for_a_model_without_one() -> None:
+    class Broken(torch.nn.Module):
+        def get_input_embeddings(self) -> Any:
+            raise TypeError("a mistake")
+
+    with pytest.raises(TypeError, match="a mistake"):
+        find_embedding(Broken(), 9)
+
+
 @pytest.mark.parametrize("name", ["input_embeds", "positional_embed_overrides"])
 def test_inputs_that_are_no_tokens(name: str) -> None:
     given = {"session_params": None, "session_id": None, "input_embeds": None, "positional_embed_overrides": None}
