@@ -23,20 +23,14 @@ def test_outputs_of_retracted_requests_equal_undisturbed_ones_and_leave_a_clean_
     ask: Any, retracting_server: Any, agree: Any
 ) -> None:
     model = retracting_server.model
-    # SGLang retracts the youngest request, of those the longest: the first ones.
-    texts = sorted(ask.prompts("retracted", count=len(SETTINGS)), key=len, reverse=True)
     configs, params = [ask.config(each) for each in SETTINGS], [ask.greedy(e, max_new_tokens=TOKENS) for e in SETTINGS]
-    outputs = retracting_server.generate(texts, params)
+    texts, outputs = retracted(ask, retracting_server, params)
     agree(model, texts, configs, outputs, max_new_tokens=TOKENS)
-    retractions = []
     for settings, output in zip(SETTINGS, outputs, strict=True):
         meta = output["meta_info"]
         if "beta" in settings:
-            retractions.append(meta["num_retractions"])
             assert meta["moi"]["mixed_tokens"] == TOKENS - 1
             assert (meta["moi"]["replayed_tokens"] > 0) == (meta["num_retractions"] > 0)
-    assert max(retractions) >= 2
-    assert sum(map(bool, retractions)) >= 3
 
     longer = [text + output["output_ids"] for text, output in zip(texts, outputs, strict=True)]
     for settings, text, whole in zip(SETTINGS, texts, longer, strict=True):
@@ -48,6 +42,22 @@ def test_outputs_of_retracted_requests_equal_undisturbed_ones_and_leave_a_clean_
     # Now a plain request has cached the very ids that a retracted request will look up.
     again = retracting_server.generate(texts, params)
     agree(model, texts, configs, again, max_new_tokens=TOKENS)
+
+
+def retracted(ask: Any, server: Any, params: list[Any]) -> tuple[list[list[int]], list[Any]]:
+    """Texts and outputs: three mixed requests were retracted, one of them twice.
+
+    SGLang retracts the youngest request, of those the one with the longest prompt: the first ones, and then one of them
+    again and again. Among some texts that is a plain one.
+    """
+    for attempt in range(10):
+        texts = sorted(ask.prompts(f"retracted {attempt}", count=len(params)), key=len, reverse=True)
+        outputs = server.generate(texts, params)
+        pairs = zip(SETTINGS, outputs, strict=True)
+        times = [output["meta_info"]["num_retractions"] for settings, output in pairs if "beta" in settings]
+        if max(times) >= 2 and sum(map(bool, times)) >= 3:
+            return texts, outputs
+    pytest.fail("among none of the texts were three mixed requests retracted, and one of them twice")
 
 
 @pytest.mark.parametrize("mode", ["retract", "in_place"])
