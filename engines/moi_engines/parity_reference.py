@@ -1,9 +1,9 @@
 """The torch engine along given tokens: at each step, what it would choose from after the same history.
 
-Beside each row runs its twin: the same tokens, but every input off by as much as the backend's rounding may be. Where
-a model amplifies rounding (`direct` and small beta on random weights do) the twin drifts away, and from there on
-rounding alone decides what a backend generates: nothing can be said of it. The same holds after a mixture that rounding
-alone decides: an entropy at a threshold, a random number at the boundary of two candidates.
+Beside each row run its twins: the same tokens, but every input off by as much as the backend's rounding may be. Where
+a model amplifies rounding (`direct` and small beta on random weights do) they drift away, and from there on rounding
+alone decides what a backend generates: nothing can be said of it. The same holds after a mixture that rounding alone
+decides: an entropy at a threshold, a random number at the boundary of two candidates.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ from moi_engines.torch_loop import Settings, TorchLoop
 
 # 2.4 GB in float64. Larger models are followed in float32, whose own rounding the tolerances hold, too.
 FLOAT64_PARAMETERS = 300_000_000
-_BATCH = 32  # rows and their twins
-# Jumps are looked for within so many times the twin's error in logits, and this error in random numbers. A policy that
+# A twin may miss what a model amplifies: after 21 mixtures of `soft`, one of 40 was 30 times nearer than most of them.
+_TWINS = 3
+_ROWS = 1 + _TWINS  # of a request: its own, and its twins
+_BATCH = 8 * _ROWS
+# Jumps are looked for within so many times the twins' errors in logits, and this error in random numbers. A policy that
 # is continuous changes its weights by at most _STEEPEST times an error in logits (a steeper one is judged less far), by
-# what they move in its twin, and less than twice what logits move over the temperature, where those are exchanged.
+# what they move in its twins, and less than twice what logits move over the temperature, where those are exchanged.
 _REACH, _UNIFORM_ERROR, _STEEPEST, _LEAST_JUMP, _LEAST_EXCHANGE = 4.0, 4e-6, 6.0, 5e-4, 1e-5
 Mixes = Callable[[int, int], bool]  # (row, step) -> whether the row may feed a mixture after the token of that step
 
@@ -37,7 +40,8 @@ Mixes = Callable[[int, int], bool]  # (row, step) -> whether the row may feed a 
 class Step(NamedTuple):
     """A step of one row: the event of the given token, and the logits [V] and noise it is chosen by.
 
-    drift  total variation distance (0..1) between the distributions of the row and of its twin, the largest so far
+    drift  total variation distance (0..1) of the twins' distributions from the row's, their root mean square and the
+           largest so far
     jumps  whether rounding alone decides the mixture that is fed next
     """
 
@@ -87,26 +91,26 @@ class Reference:
         vocabulary; `rounding` is the relative error of each input of the twins. `mixes` says where rows are fed
         their tokens alone, for hosts that stop mixing in the midst of a text; None: nowhere.
         """
-        given_noise = None if noise is None else _twice(noise)
-        requests = _twice(prompts), _twice(sampling), _twice(moi), given_noise
+        given_noise = None if noise is None else _for_all(noise)
+        requests = _for_all(prompts), _for_all(sampling), _for_all(moi), given_noise
         rows = prepare(*requests, self.checkpoint.tokenizer, self.limits)
-        loop = _GivenTokens(self.checkpoint, _twice(tokens), rounding, mixes)
+        loop = _GivenTokens(self.checkpoint, _for_all(tokens), rounding, mixes)
         drift = [0.0] * len(prompts)
         for start in range(0, len(rows), _BATCH):
             for event in loop.decode(rows[start : start + _BATCH]):
-                row, twin = divmod(event.row, 2)
+                row, twin = divmod(event.row, _ROWS)
                 if not twin:
-                    logits, other, u = loop.seen[row]
-                    drift[row] = max(drift[row], _distance(logits, other))
+                    logits, twins, u = loop.seen[row]
+                    drift[row] = max(drift[row], _distance(logits, twins))
                     yield Step(replace(event, row=row), logits, u, drift[row], row in loop.jumped)
                     if row in loop.jumped:
                         drift[row] = 1.0
 
 
 class _GivenTokens(TorchLoop):
-    """Takes given tokens instead of sampling; odd rows are twins, whose inputs are off by `rounding`.
+    """Takes given tokens instead of sampling; each row is followed by its twins, whose inputs are off by `rounding`.
 
-    seen    row -> what its last step saw: its logits [V], its twin's, and its noise
+    seen    row -> what its last step saw: its logits [V], its twins' [_TWINS,V], and its noise
     jumped  rows that were fed a mixture which rounding alone decides
     """
 
@@ -122,7 +126,8 @@ class _GivenTokens(TorchLoop):
     def sample(self, logits: Tensor, rows: list[SequenceState], settings: Settings) -> Tensor:
         """The given tokens; a row that has none left is over."""
         noise = [next(row.noise, 0.0) for row in rows]
-        self.seen = {row.index // 2: (logits[i], logits[i + 1], noise[i]) for i, row in enumerate(rows) if not i % 2}
+        places = range(0, len(rows), _ROWS)
+        self.seen = {rows[i].index // _ROWS: (logits[i], logits[i + 1 : i + _ROWS], noise[i]) for i in places}
         chosen = []
         for row in rows:
             given, at = self._tokens[row.index], self._taken[row.index]
@@ -147,46 +152,45 @@ class _GivenTokens(TorchLoop):
     ) -> None:
         """Mix again from logits and random numbers a little off, either way, and from near ties exchanged: where
         policies are continuous, so little comes of it that the rest are jumps."""
-        own, other = logits[0::2], logits[1::2]
-        even = torch.arange(0, len(rows), 2, device=self.device)
-        given = settings.moi.select(even)._replace(uniforms=drawn_uniforms(rows[0::2], self.device))
-        error = (other - own).nan_to_num(0, 0, 0) * _REACH
+        own, *twins = (logits[start::_ROWS] for start in range(_ROWS))
+        first = torch.arange(0, len(rows), _ROWS, device=self.device)
+        given = settings.moi.select(first)._replace(uniforms=drawn_uniforms(rows[::_ROWS], self.device))
+        errors = [(twin - own).nan_to_num(0, 0, 0) * _REACH for twin in twins]
         values, best = own.topk(min(rows[0].moi.top_k + 2, own.shape[1]))
-        size = error.gather(1, best).abs().amax(-1, keepdim=True)
-        heat = torch.where(given.temperature > 0, given.temperature, 1.0).clamp(max=1)[:, None]
-        exchanged = list(_exchanged(values, size))
-        steps = [(changed - values).nan_to_num(0, 0, 0).abs().amax(-1, keepdim=True) for changed in exchanged]
-        moved = [own + error, own - error, *(own.scatter(1, best, changed) for changed in exchanged)]
+        sizes = torch.stack([error.gather(1, best).abs().amax(-1) for error in errors])
+        heat = torch.where(given.temperature > 0, given.temperature, 1.0).clamp(max=1)
+        exchanged = list(_exchanged(values, _rms(sizes)[:, None]))
+        steps = torch.stack([(changed - values).nan_to_num(0, 0, 0).abs().amax(-1) for changed in exchanged])
+        moved = [own + signed for error in errors for signed in (error, -error)]
+        moved += [own.scatter(1, best, changed) for changed in exchanged]
         rows_of = torch.arange(len(own), device=self.device).repeat(len(moved))  # all are mixed in one call
         again = given.select(rows_of)
         if again.uniforms is not None:
-            off = torch.tensor([1.0, -1.0, *[0.0] * (len(moved) - 2)], device=self.device) * _UNIFORM_ERROR
+            off = torch.tensor([1.0, -1.0] * _TWINS + [0.0] * len(exchanged), device=self.device) * _UNIFORM_ERROR
             uniforms = again.uniforms + off.repeat_interleave(len(own))[:, None]
             again = again._replace(uniforms=uniforms.clamp(0, 1 - 2**-24))
-        settings_now = again._asdict()
-        after = mix(
-            torch.cat(moved).float(), token[0::2][rows_of], rows[0].moi, **settings_now, implementation="reference"
-        )
-        row, twin = (Mixture(*(each[start::2] for each in mixture)) for start in (0, 1))
+        settings_now, tokens = again._asdict(), token[::_ROWS][rows_of]
+        after = mix(torch.cat(moved).float(), tokens, rows[0].moi, **settings_now, implementation="reference")
+        row, *others = (Mixture(*(each[start::_ROWS] for each in mixture)) for start in range(_ROWS))
         before = Mixture(*(each[rows_of] for each in row))
-        shifts, exchanges = _difference(before, after, logits.shape[1]).view(len(moved), -1, 1).split([2, len(steps)])
-        jumps = shifts > _STEEPEST * size + _LEAST_JUMP
-        tied = _difference(row, twin, logits.shape[1])[:, None] + _LEAST_EXCHANGE + 2 * torch.stack(steps) / heat
-        found = jumps.any(0) | (exchanges > tied).any(0)
-        self.jumped |= {rows[2 * i].index // 2 for i in found[:, 0].nonzero()[:, 0].tolist()}
+        changes = _difference(before, after, logits.shape[1]).view(len(moved), -1)
+        shifts, exchanges = changes.split([2 * _TWINS, len(exchanged)])
+        jumps = shifts > _STEEPEST * sizes.repeat_interleave(2, 0) + _LEAST_JUMP
+        apart = _rms(torch.stack([_difference(row, other, logits.shape[1]) for other in others]))
+        found = jumps.any(0) | (exchanges > apart + _LEAST_EXCHANGE + 2 * steps / heat).any(0)
+        self.jumped |= {rows[_ROWS * i].index // _ROWS for i in found.nonzero()[:, 0].tolist()}
 
     def scale(self, x: Tensor) -> Tensor:
         """As the model takes them, twins a little off."""
         scale = self.checkpoint.scale
         x = x.clone() if scale is None else x * scale.to(x.dtype)
-        twins = x[1::2]  # rows leave a batch with their twins
-        error = torch.randn(twins.shape, generator=self._random, dtype=x.dtype, device=x.device)
-        x[1::2] = twins * (1 + self._rounding * error)
+        twins = x.unflatten(0, (-1, _ROWS))[:, 1:]  # rows leave a batch with their twins
+        twins *= 1 + self._rounding * torch.randn(twins.shape, generator=self._random, dtype=x.dtype, device=x.device)
         return x
 
     def _mixes_now(self, row: SequenceState, mixes: Mixes) -> bool:
         step = self._taken[row.index] - 1
-        return step < len(self._tokens[row.index]) and mixes(row.index // 2, step)
+        return step < len(self._tokens[row.index]) and mixes(row.index // _ROWS, step)
 
 
 def _exchanged(values: Tensor, size: Tensor) -> Iterator[Tensor]:
@@ -214,11 +218,16 @@ def _difference(mixture: Mixture, other: Mixture, vocab: int) -> Tensor:
     return total.abs().sum(-1)
 
 
-def _twice(values: Sequence[Any]) -> list[Any]:
-    """Each value for a row and for its twin."""
-    return [value for value in values for _ in range(2)]
+def _for_all(values: Sequence[Any]) -> list[Any]:
+    """Each value for a row and for its twins."""
+    return [value for value in values for _ in range(_ROWS)]
 
 
-def _distance(logits: Tensor, other: Tensor) -> float:
-    """Total variation distance of two distributions [V]."""
-    return float((torch.softmax(logits, -1) - torch.softmax(other, -1)).abs().sum()) / 2
+def _rms(errors: Tensor) -> Tensor:
+    """Root mean square over the twins, [_TWINS,...] -> [...]."""
+    return errors.square().mean(0).sqrt()
+
+
+def _distance(logits: Tensor, twins: Tensor) -> float:
+    """Total variation distance of the twins' distributions [_TWINS,V] from the row's [V], root mean square."""
+    return float(_rms((torch.softmax(logits, -1) - torch.softmax(twins, -1)).abs().sum(-1))) / 2

@@ -146,13 +146,13 @@ def rotated(x: Tensor, angles: Tensor) -> Tensor:
 def followed(model: Reference, prompt: list[int], tokens: list[int], config: MoIConfig) -> list[dict[str, float]]:
     """Along SGLang's own tokens: how far each is from the best one, and the numbers of its mixture.
 
-    Until rounding decides: a twin whose inputs are a little off has gone another way by then.
+    Until rounding decides: of three twins whose inputs are a little off one has gone another way by then.
     """
-    x, twin, steps = model.table[prompt], model.table[prompt], []
+    x, twins, steps = model.table[prompt], [model.table[prompt]] * 3, []
     error = torch.Generator().manual_seed(0)
     for token in tokens:
-        logits, other, sampled = model(x)[-1:], model(twin)[-1:], torch.tensor([token])
-        if float((logits.softmax(-1) - other.softmax(-1)).abs().sum()) > TOLERANCE / 10:
+        logits, others, sampled = model(x)[-1:], [model(twin)[-1:] for twin in twins], torch.tensor([token])
+        if max(float((logits.softmax(-1) - other.softmax(-1)).abs().sum()) for other in others) > TOLERANCE / 10:
             break
         logprobs = logits.log_softmax(-1)[0]
         mixture = mix(logits, sampled, config)
@@ -161,8 +161,9 @@ def followed(model: Reference, prompt: list[int], tokens: list[int], config: MoI
         numbers = {"behind": behind, "entropy": mixture.entropy[0], "intervention": 1 - weight}
         steps.append({name: float(value) for name, value in numbers.items()})
         x = torch.cat([x, embed(mixture, model.table)])
-        fed = embed(mix(other, sampled, config), model.table)
-        twin = torch.cat([twin, fed * (1 + 3e-6 * torch.randn(fed.shape, generator=error))])
+        fed = [embed(mix(other, sampled, config), model.table) for other in others]
+        off = [each * (1 + 3e-6 * torch.randn(each.shape, generator=error)) for each in fed]
+        twins = [torch.cat(pair) for pair in zip(twins, off, strict=True)]
     return steps
 
 

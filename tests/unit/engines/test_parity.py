@@ -70,7 +70,7 @@ def test_the_reference_is_the_loop_without_a_cache(
             logits = decoder(inputs_embeds=x[row]).logits[:, -1]
         if step.drift <= FLOAT32.margin / 2:
             compared += 1
-            # Of what is hardly ever drawn, logits may be further off. A twin is one sample of what rounding does.
+            # Of what is hardly ever drawn, logits may be further off. Twins are samples of what rounding does.
             apart = float((step.logits.softmax(-1) - logits[0].softmax(-1)).abs().sum()) / 2
             assert apart <= 10 * FLOAT32.margin
         drawn = uniforms(torch.tensor([cases.sampling[row].seed]), torch.tensor([x[row].shape[1]]), moi[row].top_k)
@@ -79,6 +79,23 @@ def test_the_reference_is_the_loop_without_a_cache(
         mixture = oracle_mix(given, moi[row])
         x[row] = torch.cat([x[row], oracle_embed(mixture, every_row)[None]], 1)
     assert compared > len(steps) / 2
+
+
+def test_a_twin_that_stays_near_by_chance_hides_no_drift(
+    random_model: Callable[..., Path], make_cases: Callable[..., Cases], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its errors lie along what the model does not amplify: here it has none."""
+    cases, reference, draw = make_cases(name="near", steps=12), Reference(random_model("qwen2")), torch.randn
+    tokens = [[int(value * 258) for value in row[:12]] for row in cases.noise or []]
+
+    def near(shape: tuple[int, ...], **options: Any) -> torch.Tensor:
+        errors = draw(shape, **options)
+        errors[:, 0] = 0
+        return errors
+
+    monkeypatch.setattr(torch, "randn", near)
+    steps = reference.follow(cases.prompts, cases.sampling, cases.moi, tokens, rounding=FLOAT32.rounding)
+    assert min(step.drift for step in steps) > 0
 
 
 # --- planted mistakes -----------------------------------------------------------------------------------------
