@@ -37,7 +37,7 @@ test-fast: check  ## no server, export, compiler or pretrained model
 models: $(VENV)/.test  ## the pretrained models of tests/real, 800 MB
 	$(BIN)/python tests/real/fetch.py $(MODELS)
 
-test-real: models  ## them on every engine
+test-real: models  ## all of them on every engine, where make test has the smallest
 	MOI_REAL_TESTS=all $(BIN)/pytest tests/real
 
 check: $(VENV)/.test  ## ruff and mypy

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 
@@ -16,10 +15,7 @@ from moi_engines.parity import TOLERANCES
 from moi_onnx.options import ExportOptions
 
 pytest.importorskip("onnxscript")
-pytestmark = [
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif("MOI_REAL_TESTS" not in os.environ, reason="exports take minutes: make test-real"),
-]
+pytestmark = pytest.mark.timeout(1800)
 LENGTH = 256
 
 

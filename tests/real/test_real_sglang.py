@@ -1,7 +1,6 @@
 """Pretrained models on the real SGLang, as people reach it: `moi serve`, /generate and the `openai` client."""
 
 import importlib.util
-import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from moi_bench.server import Server, post
 
 pytestmark = [
     pytest.mark.timeout(1800),
-    pytest.mark.skipif("MOI_REAL_TESTS" not in os.environ, reason="its servers take minutes: make test-real"),
     pytest.mark.skipif(importlib.util.find_spec("sglang") is None, reason="needs SGLang"),
 ]
 STUBS = Path(__file__).parent.parent / "stubs_sglang"
