@@ -1,7 +1,8 @@
 """What Numba compiles, kept on disk: seconds in the first process are milliseconds in the next.
 
 Numba's own cache asks whether the file of a function has changed. The weights of a policy lie in other files, of other
-packages even, so the key here is what is compiled: the byte code of a function and of all that it refers to.
+packages even, so the key here is what is compiled: the byte code of a function and of all that it refers to, and the
+names of their modules, which Numba imports when it reads what was kept.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ class _UnknownError(TypeError):
 
 
 def _function(function: FunctionType) -> Iterator[str]:
+    yield str(function.__globals__.get("__name__"))
     yield from _value(function.__defaults__)
     yield from _code(function.__code__, ChainMap(function.__globals__, vars(builtins)))
     for cell in function.__closure__ or ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,18 +138,31 @@ def test_what_cannot_be_told_apart_is_not_kept() -> None:
         assert not isinstance(kept(scope[name])._cache, Kept), name
 
 
-@pytest.mark.slow
-def test_a_changed_policy_is_compiled_anew(folder: Path, tmp_path: Path) -> None:
-    """In processes of their own. Its share is a constant of its file, which keeps its name and its date."""
-    found = []
-    for share in ("0.25", "0.75", "0.25"):
-        packages = tmp_path / str(len(found))
-        packages.mkdir()
-        install_package(packages, "fixed", "fixed_policy:POLICY", POLICY.format(share=share))
-        os.utime(packages / "fixed_policy.py", (1e9, 1e9))
+@pytest.fixture
+def mixed(folder: Path, tmp_path: Path) -> Callable[[str, str], float]:
+    """mixed("fixed_policy", "0.25") -> what the policy of that module and share gives in a process of its own. The
+    share is a constant of its file, whose date is always the same."""
+
+    def call(module: str, share: str) -> float:
+        packages = Path(tempfile.mkdtemp(dir=tmp_path))
+        install_package(packages, "fixed", f"{module}:POLICY", POLICY.format(share=share))
+        os.utime(packages / f"{module}.py", (1e9, 1e9))
         command, environment = [sys.executable, "-c", MIX], {**os.environ, "PYTHONPATH": str(packages)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
-        found.append(float(done.stdout))
-    assert found == [0.25, 0.75, 0.25]
+        return float(done.stdout)
+
+    return call
+
+
+@pytest.mark.slow
+def test_a_changed_policy_is_compiled_anew(mixed: Callable[[str, str], float], folder: Path) -> None:
+    assert [mixed("fixed_policy", share) for share in ("0.25", "0.75", "0.25")] == [0.25, 0.75, 0.25]
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_a_policy_whose_module_was_renamed_is_compiled_anew(mixed: Callable[[str, str], float], folder: Path) -> None:
+    """Numba imports the module of what was kept, and it is gone."""
+    assert [mixed(module, "0.25") for module in ("fixed_policy", "renamed_policy")] == [0.25, 0.25]
     assert len(list(folder.iterdir())) == 2
