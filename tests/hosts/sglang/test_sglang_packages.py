@@ -88,7 +88,7 @@ def test_requests_for_an_installed_policy_agree(ask: Any, agree: Any, server: An
     server_default = MoIConfig("outside", share=0.25)
     configs = [server_default.replace(each) for each in SETTINGS]
     agree(qwen2, prompts, configs, outputs, max_new_tokens=24)
-    assert outputs[0]["meta_info"]["moi"]["mean_intervention"] > 0.1
+    assert outputs[0]["meta_info"]["moi"]["mean_intervention"] > 0.01
     assert status == 400
     assert "share=2 is not allowed; share must be a number in [0, 1]" in json.loads(text)["error"]["message"]
 
