@@ -155,17 +155,16 @@ class Server(Served):
         """
         ahead = [[2 + index] * 3 for index in range(PLACES)]
         taken = {"sampling_params": {"temperature": 0, "max_new_tokens": 500, "ignore_eos": True}}
+        # They leave in one step: an abort is of all requests whose id begins as it says, if there is one of that id.
+        rids = ["ahead", *(f"ahead-{number}" for number in range(1, PLACES))]
         with ThreadPoolExecutor(2) as pool:
-            places = pool.submit(
-                self.request,
-                "POST",
-                "/generate",
-                {"input_ids": ahead, "rid": [f"ahead-{n}" for n in range(PLACES)], **taken},
-            )
+            places = pool.submit(self.request, "POST", "/generate", {"input_ids": ahead, "rid": rids, **taken})
             self._await_load(places, running=PLACES, waiting=0)
             answer = pool.submit(self.generate, prompts, params, **fields)
             self._await_load(places, running=PLACES, waiting=len(prompts))
-            assert self.request("POST", "/abort_request", {"rid": "ahead-"})[0] == 200
+            assert self.request("POST", "/abort_request", {"rid": "ahead"})[0] == 200
+            ended = [each["meta_info"]["finish_reason"]["type"] for each in json.loads(places.result()[1])]
+            assert ended == ["abort"] * PLACES
             return answer.result()
 
     def _await_load(self, places: Future[Any], running: int, waiting: int) -> None:
