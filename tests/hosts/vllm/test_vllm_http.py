@@ -118,7 +118,7 @@ def mixed(prompt: list[int], tokens: list[int], end: int, start: int) -> int:
 def test_the_mixture_is_of_the_logits_after_the_thinking_budget(moi_server: Any, tokenizer: Any) -> None:
     start, end = (tokenizer.encode(each, add_special_tokens=False)[0] for each in "<>")
     settings = {"beta": 1.0, "per_token": 1}
-    bias = {str(end): -100}
+    bias = {str(start): -100, str(end): -100}  # a start that the model says begins the budget anew
     answer = moi_server.complete([5, 6, start], settings, thinking_token_budget=4, max_tokens=12, logit_bias=bias)
     tokens, (report,) = answer["choices"][0]["token_ids"], answer["kv_transfer_params"]["moi"]
     at = tokens.index(end)
