@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,9 @@ def test_requests_for_an_installed_policy_agree(ask: Any, agree: Any, server: An
     server_default = MoIConfig("outside", share=0.25)
     configs = [server_default.replace(each) for each in SETTINGS]
     agree(qwen2, prompts, configs, outputs, max_new_tokens=24)
-    assert outputs[0]["meta_info"]["moi"]["mean_intervention"] > 0.01
+    told = outputs[0]["meta_info"]["moi"]
+    assert told["mean_intervention"] == pytest.approx(statistics.fmean(told["intervention"]), abs=1e-5)
+    assert told["mean_intervention"] > 0.01
     assert status == 400
     assert "share=2 is not allowed; share must be a number in [0, 1]" in json.loads(text)["error"]["message"]
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -147,6 +148,13 @@ class Server(Served):
         """Empty the prefix cache."""
         status, text = self.request("POST", "/reset_prefix_cache")
         assert status == 200, text
+
+    def counter(self, name: str) -> float:
+        """Of vLLM's own: "num_preemptions"."""
+        status, text = self.request("GET", "/metrics")
+        assert status == 200, text
+        (count,) = re.findall(rf"^vllm:{name}_total\{{[^}}]*\}} (\S+)$", text, re.MULTILINE)
+        return float(count)
 
 
 @pytest.fixture(scope="session")

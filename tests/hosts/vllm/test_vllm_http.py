@@ -132,25 +132,17 @@ def test_a_reset_of_the_cache_drops_what_is_under_way_and_changes_no_output(
     settings = [{"beta": 4.0, "per_token": 1}] * 4
     with ThreadPoolExecutor(1) as beside:
         running = beside.submit(moi_server.all, texts, settings, max_tokens=64)
-        resets, before = 0, generated(moi_server)
+        resets, before = 0, moi_server.counter("generation_tokens")
         while not running.done():
-            if generated(moi_server) < before + 24:
+            if moi_server.counter("generation_tokens") < before + 24:
                 continue
             status, _ = moi_server.request("POST", "/reset_prefix_cache?reset_running_requests=true")
-            resets, before = resets + (status == 200), generated(moi_server)
+            resets, before = resets + (status == 200), moi_server.counter("generation_tokens")
         answers = running.result()
     assert resets
     agree(moi_server.model, texts, settings, answers)
     replayed = sum(answer["kv_transfer_params"]["moi"][0]["replayed_tokens"] for answer in answers)
     assert 0 < replayed <= counters(moi_server)["replayed_tokens"]
-
-
-def generated(server: Any) -> float:
-    """Tokens, of all requests so far."""
-    _, text = server.request("GET", "/metrics")
-    return sum(
-        float(count) for count in re.findall(r"^vllm:generation_tokens_total\{[^}]*\} (\S+)$", text, re.MULTILINE)
-    )
 
 
 def test_streams_give_the_same_text(ask: Any, moi_server: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,17 +74,10 @@ def server(make_server: Any, vllm_model: Any, vllm_env: Any, switch: Path) -> It
 
 def answers_of(server: Any, texts: Any, settings: Any) -> list[Any]:
     """Of long requests that run at the same time: there is no room for all."""
-    before = preemptions(server)
+    before = server.counter("num_preemptions")
     answers: list[Any] = server.all(texts, settings, max_tokens=64)
-    assert preemptions(server) > before
+    assert server.counter("num_preemptions") > before
     return answers
-
-
-def preemptions(server: Any) -> float:
-    status, text = server.request("GET", "/metrics")
-    (count,) = re.findall(r"^vllm:num_preemptions_total\{[^}]*\} (\S+)$", text, re.MULTILINE)
-    assert status == 200
-    return float(count)
 
 
 def test_two_ranks_agree_while_requests_are_preempted(ask: Any, agree: Any, server: Any) -> None:
