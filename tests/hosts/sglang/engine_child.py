@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from moi import MoIConfig
@@ -22,10 +22,9 @@ def main(folder: str) -> None:
         told.append(str(error))
     outputs = [asdict(output) for output in engine.generate(PROMPTS, GREEDY, CONFIGS)]
     events = [asdict(event) for event in engine.stream(PROMPTS, GREEDY, CONFIGS)]
-    stop = outputs[0]["text"][6:9]
-    stopped = asdict(
-        engine.generate(PROMPTS[:1], SamplingParams(temperature=0, max_new_tokens=32, stop=(stop,)), CONFIGS[:1])[0]
-    )
+    whole = engine.generate(PROMPTS[:1], GREEDY, CONFIGS[:1])[0].text
+    stop = whole[6:9]
+    stopped = asdict(engine.generate(PROMPTS[:1], replace(GREEDY, stop=(stop,)), CONFIGS[:1])[0])
     try:
         engine.generate(PROMPTS, GREEDY, MoIConfig(top_k=5))
     except ValueError as error:
@@ -36,7 +35,8 @@ def main(folder: str) -> None:
     except ValueError as error:
         told.append(str(error))
     engine.close()
-    report = {"plain": plain, "outputs": outputs, "events": events, "told": told, "stop": stop, "stopped": stopped}
+    report = {"plain": plain, "outputs": outputs, "events": events, "told": told}
+    report.update(whole=whole, stop=stop, stopped=stopped)
     sys.stdout.write("\n" + json.dumps(report) + "\n")
 
 

@@ -57,25 +57,26 @@ def test_retractions_change_nothing(ask: Any, agree: Any, retracting_server: Any
 
 
 @pytest.mark.parametrize("policy", ["gumbel", "multiplex"])
-def test_a_seed_repeats_a_text_alone_and_in_a_batch(policy: str, ask: Any, moi_server: Any) -> None:
-    """Over few tokens: rounding differs with the rows beside, and in a long text it may decide one."""
-    (text,), settings, few = ask.prompts("repeated", 1), {"policy": policy, "per_token": True}, 12
+def test_a_seed_repeats_a_text_alone_and_in_a_batch(
+    policy: str, ask: Any, agree: Any, moi_server: Any, qwen2: Path
+) -> None:
+    """Alone to the bit. The rows beside decide how sums are rounded, so a batch is held to the torch engine."""
+    (text,), settings = ask.prompts("repeated", 1), {"policy": policy, **PARAMETERS[policy], "per_token": True}
 
-    def ids(params: Any, prompts: Any = text) -> Any:
-        return moi_server.generate(prompts, params)
+    def alone(settings: dict[str, Any]) -> Any:
+        moi_server.flush()  # a cached prefix is another shape of prefill
+        return moi_server.generate(text, ask.greedy(settings, max_new_tokens=TOKENS))
 
-    free = ids(ask.greedy(settings, max_new_tokens=few))
+    free = alone(settings)
     seed = free["meta_info"]["moi"]["seed"]
     assert 0 <= seed < 2**48
-    again = ids(ask.greedy({**settings, "seed": seed}, max_new_tokens=few))
-    assert again["output_ids"] == free["output_ids"]
-    assert again["meta_info"]["moi"]["seed"] == seed
-    others = [ask.greedy({**settings, "seed": seed + 1 + i}, max_new_tokens=few) for i in range(7)]
-    batch = ids([*others[:3], ask.greedy({**settings, "seed": seed}, max_new_tokens=few), *others[3:]], [text] * 8)
-    measures = [output["meta_info"]["moi"]["intervention"] for output in batch]
-    assert batch[3]["output_ids"] == free["output_ids"]
-    assert measures[3] == pytest.approx(free["meta_info"]["moi"]["intervention"], abs=1e-3)
-    assert sum(each == pytest.approx(measures[3], abs=1e-3) for each in measures) == 1, "other seeds, other mixtures"
+    again = alone({**settings, "seed": seed})
+    assert (again["output_ids"], again["meta_info"]["moi"]) == (free["output_ids"], free["meta_info"]["moi"])
+    seeds = [seed + 1, seed + 2, seed, *range(seed + 3, seed + 8)]
+    asked = [ask.greedy({**settings, "seed": each}, max_new_tokens=TOKENS) for each in seeds]
+    batch = moi_server.generate([text] * 8, asked)
+    assert [output["meta_info"]["moi"]["seed"] for output in batch] == seeds
+    agree(qwen2, [text] * 9, [config(ask, settings)] * 9, [free, *batch], max_new_tokens=TOKENS)
 
 
 def test_the_seed_of_the_sampler_is_taken_and_bad_ones_are_refused(ask: Any, moi_server: Any) -> None:

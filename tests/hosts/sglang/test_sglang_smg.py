@@ -88,8 +88,8 @@ def test_settings_go_out_and_telemetry_comes_in(
 def test_a_router_and_a_client_that_die_lose_nothing(
     capsys: pytest.CaptureFixture[str], router: Program, moi_server: Any, tmp_path: Path, base_seed: int
 ) -> None:
-    """Greedy samples are those of a quiet run, but for one problem at most: rounding depends on the batch, and may
-    decide."""
+    """Greedy samples are those of a quiet run, but for a few problems: rounding depends on the batch, and may decide.
+    Samples that were exchanged would differ for nearly all."""
     drawn, out, quiet = random.Random(f"{base_seed}/smg"), tmp_path / "r.jsonl", tmp_path / "quiet.jsonl"
     command = [*argv(out, router.url), "--temperature", "0"]
     process = start(command)
@@ -110,9 +110,9 @@ def test_a_router_and_a_client_that_die_lose_nothing(
     # A drawn model may give one text to all problems; what it measures while it does tells them apart.
     assert len({round(wanted[key]["entropy"], 4) for key in mixed}) > 1
     different = {key.item for key in plain if found[key]["text"] != wanted[key]["text"]}
-    assert len(different) <= 1, different
+    assert len(different) <= PROBLEMS // 4, different
     different = {key.item for key in mixed if abs(found[key]["entropy"] - wanted[key]["entropy"]) > 1e-4}
-    assert len(different) <= 1, different
+    assert len(different) <= PROBLEMS // 4, different
     capsys.readouterr()
 
 

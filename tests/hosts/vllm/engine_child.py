@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,21 @@ os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 SIZES: dict[str, Any] = {"max_num_batched_tokens": 64, "max_num_seqs": 8, "max_model_len": 256, "block_size": 32}
 
 
-def streams_at_once(engine: Any, prompts: list[list[int]], sampling: Any, moi: Any) -> list[list[int]]:
-    """Tokens of a mixed stream and of a plain one, in turn; two more, of each the first alone is taken, are closed."""
+def streams_at_once(engine: Any, prompts: list[list[int]], sampling: Any, moi: Any) -> list[list[dict[str, Any]]]:
+    """Events of a mixed stream and of a plain one, in turn; two more, of each the first alone is taken, are closed."""
     from moi import MoIConfig
 
-    mixed, plain = engine.stream(prompts, sampling, moi), engine.plain().stream(prompts, sampling, MoIConfig("token"))
-    for stream in (engine.stream(prompts, sampling, moi), engine.plain().stream(prompts, sampling, MoIConfig("token"))):
-        next(stream), next(mixed), next(plain)
-        stream.close()
-    pairs = list(zip(mixed, plain, strict=True))
-    return [[pair[side].token_id for pair in pairs] for side in (0, 1)]
+    def streams() -> tuple[Any, Any]:
+        plain = engine.plain().stream(prompts, sampling, MoIConfig("token"))
+        return engine.stream(prompts, sampling, moi), plain
+
+    kept, turns = streams(), []
+    for closed in streams():
+        next(closed)
+        turns.append([next(stream) for stream in kept])
+        closed.close()
+    turns.extend(zip(*kept, strict=True))
+    return [[asdict(turn[side]) for turn in turns] for side in (0, 1)]
 
 
 def main(tiny: str, folder: str, cases: dict[str, Any], scratch: str) -> None:
@@ -44,10 +49,12 @@ def main(tiny: str, folder: str, cases: dict[str, Any], scratch: str) -> None:
     short = SamplingParams(temperature=0, max_new_tokens=12, ignore_eos=True)
     report["events"] = [asdict(each) for each in engine.stream(cases["prompts"][:1], short, moi[:1])]
     report["both"] = streams_at_once(engine, cases["prompts"][:1], short, moi[0])
-    text = report["outputs"][0]["text"]  # of a drawn model: it may begin with the same three characters
+    alone = cases["prompts"][:1], moi[:1]
+    engine.generate(alone[0], short, alone[1])  # whose prompt is then cached for both that follow: they round alike
+    text = engine.generate(alone[0], short, alone[1])[0].text  # it may begin with the same three characters
     stop = next((part for part in (text[at : at + 3] for at in range(6, 0, -1)) if text.find(part) > 0), text[6:9])
-    stopping = SamplingParams(temperature=0, max_new_tokens=12, stop=(stop,))
-    report["stop"], report["stopped"] = stop, asdict(engine.generate(cases["prompts"][:1], stopping, moi[:1])[0])
+    stopped = engine.generate(alone[0], replace(short, stop=(stop,)), alone[1])[0]
+    report.update(whole=text, stop=stop, stopped=asdict(stopped))
     told = []
     for given in ({"moi": MoIConfig(top_k=5)}, {"moi": MoIConfig("token"), "noise": [[0.5] * 12] * 2}):
         try:
