@@ -125,11 +125,11 @@ class GraphBatch:
 
     def _allocate(self, rows: int) -> None:
         """Buffers of a step of so many rows."""
-        slots = self._manifest.top_k + 1 if self._manifest.mixing else 1
 
         def new(dtype: torch.dtype, *shape: int) -> Tensor:
             return torch.zeros(rows, *shape, dtype=dtype, device=self._device)
 
+        slots = self._manifest.slots
         self._noise = new(torch.float32)
         self._uniforms = new(torch.float32, uniform_count(self._manifest.top_k))
         self._mixture = {"mix_ids": new(torch.int32, 1, slots), "mix_weights": new(torch.float32, 1, slots)}

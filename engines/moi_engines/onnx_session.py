@@ -10,6 +10,7 @@ import torch
 from moi_engines.graph_batch import Run
 from moi_engines.graph_cache import Tensors
 from moi_onnx.manifest import MODEL, Manifest
+from moi_onnx.tensors import Facts, check_graph
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -50,7 +51,7 @@ class StepSession:
     provider  as `choose_provider` gives it
     threads   of the CPU provider; None lets ONNX Runtime choose
 
-    Raises ValueError for a model that ONNX Runtime cannot load.
+    Raises ValueError for a model that ONNX Runtime cannot load, or that is not what the manifest describes.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, provider: str, threads: int | None) -> None:
@@ -65,6 +66,7 @@ class StepSession:
             self.session = ort.InferenceSession(str(folder / MODEL), options, providers=chosen)
         except Exception as error:  # whatever ONNX Runtime raises for a broken model
             raise ValueError(f"ONNX Runtime cannot load {folder / MODEL}: {error}") from error
+        check_graph(folder, manifest, _facts(self.session))
         self.device = torch.device("cpu") if provider == "cpu" else torch.device("cuda", 0)
 
     def bind(self, inputs: Tensors, outputs: Tensors, prefill: bool) -> Run:
@@ -83,3 +85,14 @@ class StepSession:
             self.session.run_with_iobinding(binding)
 
         return run
+
+
+def _facts(session: ort.InferenceSession) -> dict[str, Facts]:
+    """Of its inputs and outputs, by name."""
+    names = {"float": "float32"}  # others are called as everywhere
+    facts = dict[str, Facts]()
+    for tensor in (*session.get_inputs(), *session.get_outputs()):
+        kind = tensor.type.removeprefix("tensor(").removesuffix(")")
+        shape = tuple(size if isinstance(size, int) else None for size in tensor.shape)
+        facts[tensor.name] = Facts(names.get(kind, kind), shape)
+    return facts

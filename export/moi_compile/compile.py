@@ -16,6 +16,7 @@ from moi_compile.network import (
     create_network,
     input_ranges,
     layer_types,
+    network_facts,
     parse,
     profile_of,
 )
@@ -24,6 +25,7 @@ from moi_compile.runtimes import Runtime, check_capabilities, quiet_logger, runt
 from moi_compile.sidecar import Sidecar, check_out, source_hash, write_engine
 from moi_compile.tensors import network_aliases, network_tensors
 from moi_onnx.manifest import read_manifest
+from moi_onnx.tensors import check_graph
 
 # TensorRT takes any bytes for a timing cache, so ours begin with a mark: no other file is read or written over.
 _TIMING_MARK = b"moi timing cache 1\n"
@@ -58,6 +60,7 @@ def compile_engine(folder: Path, out: Path, options: CompileOptions, report: Rep
     check_capabilities(chosen, options.capabilities)
     graph = check_folder(folder)
     manifest = read_manifest(folder)[1]
+    profile = profile_of(manifest, options.max_batch, options.max_prompt)
     check_out(out)
     if options.timing_cache is not None:
         check_file(options.timing_cache, _is_timing_cache, _TIMING_CACHE, "--timing-cache")
@@ -66,8 +69,8 @@ def compile_engine(folder: Path, out: Path, options: CompileOptions, report: Rep
     builder = _builder(trt, logger, chosen)
     network, plugin = create_network(trt, chosen, builder)
     parse(trt, network, graph, logger)
+    check_graph(folder, manifest, network_facts(network))
     allow_decomposition(trt, network)
-    profile = profile_of(network, options.max_batch, options.max_prompt)
     config = _config(trt, builder, options, report)
     ranges = input_ranges(network, profile)
     add_profiles(builder, config, ranges)

@@ -8,8 +8,10 @@ from typing import Any
 
 from moi_compile.runtimes import Runtime
 from moi_compile.sidecar import PROFILES, Profile
-from moi_compile.tensors import Range
+from moi_compile.tensors import Range, dtype_name
 from moi_onnx.loop import PREFILL
+from moi_onnx.manifest import Manifest
+from moi_onnx.tensors import Facts
 from moi_tensorrt.plugin import PLUGIN_ID, register
 
 
@@ -53,11 +55,14 @@ def allow_decomposition(trt: Any, network: Any) -> None:
             layer.attention.decomposable = True
 
 
-def tensors(network: Any) -> dict[str, tuple[int, ...]]:
-    """Shapes of inputs and outputs by name, -1 where open."""
+def network_facts(network: Any) -> dict[str, Facts]:
+    """Of inputs and outputs, by name; ValueError for an element type that no loop here could hold."""
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     outputs = [network.get_output(i) for i in range(network.num_outputs)]
-    return {tensor.name: tuple(tensor.shape) for tensor in (*inputs, *outputs)}
+    return {
+        tensor.name: Facts(dtype_name(tensor), tuple(None if size == -1 else size for size in tensor.shape))
+        for tensor in (*inputs, *outputs)
+    }
 
 
 def layer_types(network: Any) -> dict[str, int]:
@@ -65,18 +70,17 @@ def layer_types(network: Any) -> dict[str, int]:
     return dict(sorted(Counter(network.get_layer(i).type.name for i in range(network.num_layers)).items()))
 
 
-def profile_of(network: Any, max_batch: int, max_prompt: int | None) -> Profile:
-    """The profile for these limits; ValueError if the graph is not a static step or the limits do not fit it."""
-    shapes = tensors(network)
-    if "write_indices" not in shapes or "past_key_values.0.key" not in shapes:
+def profile_of(manifest: Manifest, max_batch: int, max_prompt: int | None) -> Profile:
+    """The profile for these limits; ValueError if the export is not a static step or the limits do not fit it."""
+    max_length = manifest.max_length
+    if max_length is None:
         raise ValueError("the graph has no static cache; export with --variant static")
-    max_length, slots = shapes["past_key_values.0.key"][2], shapes["next_mix_ids"][2]
     longest = max_length - 1 if max_prompt is None else max_prompt
     if max_batch < 1:
         raise ValueError(f"max-batch={max_batch} is not allowed; max-batch must be an integer >= 1")
     if not 1 <= longest < max_length:
         raise ValueError(f"max-prompt={max_prompt} is not allowed; the export has {max_length} positions")
-    return Profile(max_batch, longest, max_length, slots)
+    return Profile(max_batch, longest, max_length, manifest.slots)
 
 
 def input_ranges(network: Any, profile: Profile) -> dict[str, dict[str, Range]]:

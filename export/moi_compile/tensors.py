@@ -55,17 +55,14 @@ def network_tensors(network: Any, ranges: dict[str, dict[str, Range]]) -> tuple[
         TensorSpec(
             tensor.name,
             "input",
-            _dtype(tensor.name, tensor.dtype),
+            dtype_name(tensor),
             _shape(tensor, [tensor.get_dimension_name(axis) for axis in range(len(tensor.shape))]),
             {profile: own[tensor.name] for profile, own in ranges.items()},
         )
         for tensor in given
     ]
     # The parser names no sizes of outputs. A static step leaves the rows open and nothing else.
-    outputs = [
-        TensorSpec(tensor.name, "output", _dtype(tensor.name, tensor.dtype), _shape(tensor, ["batch"]), {})
-        for tensor in made
-    ]
+    outputs = [TensorSpec(tensor.name, "output", dtype_name(tensor), _shape(tensor, ["batch"]), {}) for tensor in made]
     return (*inputs, *outputs)
 
 
@@ -77,6 +74,13 @@ def network_aliases(trt: Any, network: Any) -> dict[str, str]:
         for layer in updates
         if layer.type == trt.LayerType.KV_CACHE_UPDATE
     }
+
+
+def dtype_name(tensor: Any) -> str:
+    """Of `DTYPES`; ValueError for an element type that no loop here could hold."""
+    if tensor.dtype.name not in DTYPES:
+        raise ValueError(f"{tensor.name} has type {tensor.dtype.name}; allowed: {', '.join(DTYPES)}")
+    return DTYPES[tensor.dtype.name]
 
 
 def engine_differences(
@@ -109,12 +113,6 @@ def _tensor_differences(engine: Any, tensor: TensorSpec, alias: str | None, prof
         shapes = tuple(tuple(shape) for shape in engine.get_tensor_profile_shape(name, profiles[profile]))
         facts.append((f"profile {profile}", shapes, (own.min, own.opt, own.max)))
     return [f"{name} has {what} {found}, not {told}" for what, found, told in facts if found != told]
-
-
-def _dtype(name: str, dtype: Any) -> str:
-    if dtype.name not in DTYPES:
-        raise ValueError(f"{name} has type {dtype.name}; allowed: {', '.join(DTYPES)}")
-    return DTYPES[dtype.name]
 
 
 def _shape(tensor: Any, names: list[str | None]) -> tuple[int | str, ...]:

@@ -5,6 +5,7 @@
     functions.py    modules -> ONNX functions               step.py       one decode step as a torch module
     caches.py       static and concatenated key/value cache graph.py      step -> ONNX graph
     manifest.py     moi_config.json                         folder.py     all or nothing on the disk
+    tensors.py      is a graph what its manifest says?
     subset.py       what TensorRT's parser would refuse     selfcheck.py  tokens against the torch engine
 
 Only `command`, `export` and `selfcheck` know engines; the rest imports `moi` and ONNX tools.

@@ -16,6 +16,7 @@ from moi_onnx.exporter import to_onnx
 from moi_onnx.functions import add_functions, inline, mix_embed_function, mix_inputs_function
 from moi_onnx.options import ExportOptions
 from moi_onnx.step import RESULTS, SETTINGS, ConcatStep, StaticStep, Step
+from moi_onnx.tensors import SETTING_DTYPES
 
 _ATTENTION = "moi_onnx"
 
@@ -78,7 +79,7 @@ def _example(step: StaticStep | ConcatStep, options: ExportOptions) -> tuple[Any
         place = (torch.zeros(rows, dtype=torch.int64), torch.full((rows,), length - 1))
     else:
         place = (torch.ones(rows, columns + length, dtype=torch.int64), torch.arange(length).repeat(rows, 1))
-    types = [{"top_k": torch.int64, "policy": torch.int32}.get(name, torch.float32) for name in SETTINGS]
+    types = [getattr(torch, SETTING_DTYPES.get(name, "float32")) for name in SETTINGS]
     widths = {"parameters": (parameter_count(),), "uniforms": (uniform_count(options.moi.top_k),)}
     settings = tuple(
         torch.ones(rows, *widths.get(name, ()), dtype=dtype) for name, dtype in zip(SETTINGS, types, strict=True)

@@ -54,7 +54,7 @@ class Manifest:
     top_k: _Count
     entropy: Annotated[str, _one_of(ENTROPIES)]
     prior: Annotated[str, _one_of(PRIORS)]
-    policies: dict[str, list[str]]
+    policies: Annotated[dict[str, list[str]], Field(min_length=1)]
     candidates: _Count
     vocab: _Count
     max_length: _Count | None
@@ -70,6 +70,22 @@ class Manifest:
     uniforms: str = UNIFORMS
     cache_layout: str = CACHE_LAYOUT
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """ValueError for fields that do not go together."""
+        static = self.variant == "static"
+        if static != (self.max_length is not None) or (static and self.positions != self.max_length):
+            raise ValueError(
+                f"max_length={self.max_length} and positions={self.positions} do not go with the {self.variant} variant"
+            )
+        for name in ("top_k", "candidates"):
+            if getattr(self, name) > self.vocab:
+                raise ValueError(f"{name}={getattr(self, name)} does not go with vocab={self.vocab}")
+
+    @property
+    def slots(self) -> int:
+        """Components of a mixture that a step makes."""
+        return self.top_k + 1 if self.mixing else 1
 
     def write(self, folder: Path) -> None:
         """Into `folder`, as moi_config.json."""
@@ -110,10 +126,9 @@ def _parse(file: Path) -> Manifest:
         return TypeAdapter(Manifest).validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(
-            f"{file} is not complete or not ours: {where}: {first['msg']}. Export the model again"
-        ) from None
+        where = "".join(f"{part}: " for part in first["loc"])
+        reason = where + first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{file} is not complete or not ours: {reason}. Export the model again") from None
 
 
 def _check_files(path: Path, files: Mapping[str, int]) -> None:

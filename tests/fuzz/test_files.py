@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from moi.cli import main
 from moi_engines import embedded_model
 
 VALUES: tuple[Any, ...] = (
@@ -22,6 +23,7 @@ VALUES: tuple[Any, ...] = (
 )
 BYTES = (b"\x00", b"\xff", b"\r", b"\n", b"\x0b", b"\x85", b'"', b"{", b"}", b"\\", b"\\ud800", b"NaN", b"[" * 3000)
 
+GENERATE = ["generate", "--engine", "onnxruntime", "--prompt", "2 3 4 > 24 :", "--max-new-tokens", "1", "--model"]
 RESULTS = [
     path
     for path in sorted((Path(__file__).parents[2] / "benchmarks" / "results").rglob("*.json*"))
@@ -102,20 +104,31 @@ def test_model_folders(call: Any, dice: random.Random, tmp_path: Path) -> None:
         shutil.rmtree(model)
 
 
-def test_exported_folders(
-    call: Any, dice: random.Random, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     whole = tmp_path_factory.mktemp("export") / "out"
-    call(["export", "--model", str(embedded_model()), "--out", str(whole), "--max-length", "16", "--skip-check"])
-    generate = ["generate", "--engine", "onnxruntime", "--prompt", "2 3 4 > 24 :", "--max-new-tokens", "1", "--model"]
+    line = ["export", "--model", str(embedded_model()), "--out", str(whole), "--max-length", "16", "--skip-check"]
+    assert main(line) == 0
+    return whole
+
+
+def test_exported_folders(exported: Path, call: Any, dice: random.Random, tmp_path: Path) -> None:
     for turn in range(80):
-        folder = _damaged_folder(whole, tmp_path / str(turn), dice)
-        call([*generate, str(folder)])
+        folder = _damaged_folder(exported, tmp_path / str(turn), dice)
+        call([*GENERATE, str(folder)])
         call(["doctor", "--onnx", str(folder)])
         call(["compile", str(folder)])
         shutil.rmtree(folder)
+
+
+def test_exports_with_any_field_of_their_description_replaced(exported: Path, call: Any, tmp_path: Path) -> None:
+    folder, good = tmp_path / "copy", json.loads((exported / "moi_config.json").read_text())
+    shutil.copytree(exported, folder)
+    for replaced in _replaced(good, (-(10**400), 1, 7, 2**31 - 1, "x", None, {"a": 1})):
+        (folder / "moi_config.json").write_text(json.dumps(replaced))
+        call([*GENERATE, str(folder)])
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -133,14 +146,16 @@ def _written(path: Path, rows: list[dict[str, Any]]) -> bytes:
     return (lines if path.suffix == ".jsonl" else json.dumps(rows)).encode()
 
 
-def _replaced(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _replaced(
+    row: dict[str, Any], values: tuple[Any, ...] = (-(10**400), "x", None, {"a": 1})
+) -> Iterator[dict[str, Any]]:
     """Copies of a row, each with another value in one place, or none, however deep."""
     for key, old in row.items():
         yield {name: value for name, value in row.items() if name != key}
-        for value in (-(10**400), "x", None, {"a": 1}):
+        for value in values:
             yield row | {key: value}
         if isinstance(old, dict):
-            yield from (row | {key: inner} for inner in _replaced(old))
+            yield from (row | {key: inner} for inner in _replaced(old, values))
 
 
 def _damaged_folder(source: Path, target: Path, dice: random.Random) -> Path:

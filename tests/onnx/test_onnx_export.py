@@ -195,6 +195,32 @@ def test_unreadable_folders(copy: Path, tmp_path: Path) -> None:
         ONNXEngine(copy)
 
 
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"max_length": None}, "max_length=None and positions=64 do not go with the static variant"),
+        ({"positions": 65}, "max_length=64 and positions=65 do not go with the static variant"),
+        ({"variant": "concat"}, "max_length=64 and positions=64 do not go with the concat variant"),
+        ({"candidates": 10**6}, "candidates=1000000 does not go with vocab="),
+        ({"policies": {}}, "policies: Dictionary should have at least 1 item"),
+        ({"max_length": 65, "positions": 65}, r"past_key_values\.0\.key has shape \[\?,\d+,64,\d+\], not"),
+        ({"layers": 2**31 - 1}, r"\d+ layers, not 2147483647"),
+        ({"width": 2**31 - 1}, r"past_key_values\.0\.key has shape .*2147483647\]"),
+        ({"dtype": "float16"}, "logits has type float32, not float16"),
+        ({"top_k": 5}, r"next_mix_ids has shape \[\?,1,21\], not \[\?,1,6\]"),
+        ({"mixing": False}, r"next_mix_ids has shape \[\?,1,21\], not \[\?,1,1\]"),
+        ({"policies": {"token": ["a", "b", "c", "d"]}}, r"parameters has shape \[\?,\d\], not"),
+    ],
+    ids=str,
+)
+def test_a_manifest_that_does_not_describe_its_graph(copy: Path, changed: dict[str, Any], reason: str) -> None:
+    """Found before anything of the sizes that it tells is made."""
+    manifest = json.loads((copy / "moi_config.json").read_text())
+    (copy / "moi_config.json").write_text(json.dumps(manifest | changed))
+    with pytest.raises(ValueError, match=reason):
+        ONNXEngine(copy)
+
+
 def test_bfloat16_is_written_but_not_run_on_the_cpu(copy: Path) -> None:
     manifest = json.loads((copy / "moi_config.json").read_text())
     (copy / "moi_config.json").write_text(json.dumps(manifest | {"dtype": "bfloat16"}))

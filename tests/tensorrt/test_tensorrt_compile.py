@@ -179,7 +179,7 @@ def test_policies_have_the_codes_and_columns_of_the_graph() -> None:
 @needs_rtx
 def test_progress_reaches_the_end_and_bad_graphs_are_explained(some_export: Path, tmp_path: Path) -> None:
     code = f"""
-import json, sys
+import json, shutil, sys
 from pathlib import Path
 from moi_compile.compile import CompileOptions, compile_engine
 seen = {{}}
@@ -193,15 +193,21 @@ folder.mkdir()
 (folder / "model.onnx").write_bytes(b"no graph")
 config = json.loads((Path({str(some_export)!r}) / "moi_config.json").read_text())
 (folder / "moi_config.json").write_text(json.dumps({{**config, "files": {{"model.onnx": 8}}}}))
-try:
-    compile_engine(folder, folder / "a.engine", options)
-except ValueError as error:
-    print(error)
-assert not (folder / "a.engine").exists()
+other = Path({str(tmp_path)!r}) / "other"
+shutil.copytree({str(some_export)!r}, other)
+(other / "moi_config.json").write_text(json.dumps({{**config, "layers": 7}}))
+for wrong in folder, other:
+    try:
+        compile_engine(wrong, wrong / "a.engine", options)
+    except ValueError as error:
+        print(error)
+    assert not (wrong / "a.engine").exists()
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert "model.onnx cannot be compiled: " in result.stdout
+    told = f"does not describe its model.onnx ({_layers(some_export)} layers, not 7); export the model again"
+    assert told in result.stdout
 
 
 @needs_rtx

@@ -7,8 +7,8 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -52,9 +52,9 @@ def test_a_folder_that_is_no_export_says_how_to_make_one(tmp_path: Path) -> None
 
 
 def test_a_growing_cache_is_refused() -> None:
-    graph = SimpleNamespace(num_inputs=1, num_outputs=0, get_input=lambda i: SimpleNamespace(name="x", shape=(-1,)))
+    growing = replace(manifest(), variant="concat", max_length=None)
     with pytest.raises(ValueError, match="the graph has no static cache; export with --variant static"):
-        profile_of(graph, 1, None)
+        profile_of(growing, 1, None)
 
 
 def test_missing_libraries_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
