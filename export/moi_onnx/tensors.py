@@ -36,16 +36,16 @@ def _differences(manifest: Manifest, found: Mapping[str, Facts]) -> list[str]:
     described = _described(manifest)
     differences = [f"{name} is in one of them alone" for name in sorted(described.keys() ^ found.keys())]
     for name in described.keys() & found.keys():
-        dtype, shape = found[name]
-        told = described[name]
+        (dtype, shape), told = found[name], described[name]
         if dtype != told.dtype:
             differences.append(f"{name} has type {dtype}, not {told.dtype}")
-        same_rank = len(shape) == len(told.shape)
-        if not same_rank or any(
-            None not in pair and pair[0] != pair[1] for pair in zip(shape, told.shape, strict=True)
-        ):
+        if not _fits(shape, told.shape):
             differences.append(f"{name} has shape {_written(shape)}, not {_written(told.shape)}")
     return sorted(differences)
+
+
+def _fits(shape: tuple[int | None, ...], told: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(told) and all(None in pair or pair[0] == pair[1] for pair in zip(shape, told, strict=True))
 
 
 def _described(manifest: Manifest) -> dict[str, Facts]:
