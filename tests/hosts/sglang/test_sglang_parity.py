@@ -93,8 +93,8 @@ def test_two_tensor_parallel_ranks_with_a_scaled_embedding_and_the_paper_preset_
 def test_plain_requests_beside_mixed_ones_are_bit_identical_to_a_server_without_the_plugin(
     ask: Any, moi_server: Any, plain_server: Any
 ) -> None:
-    """In one of five turns: how the scheduler cuts prompts into batches, which decides bits, is not the same each time.
-    A plugin that changed a bit would change it in all.
+    """In one of five turns: a row was seen to differ by rounding once, for a reason that is not found yet. A plugin
+    that changed a bit would change it in all.
     """
     texts = ask.prompts("bits")
     plain = {"return_logprob": True, "top_logprobs_num": 5, "logprob_start_len": 0}
