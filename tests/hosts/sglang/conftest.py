@@ -31,6 +31,7 @@ from served import Served
 
 STUBS = Path(__file__).parents[2] / "stubs_sglang"
 PLACES = 16  # for running requests
+AHEAD = 128  # the first token of those that take the places; prompts hold lower ones
 ON_CPU = (
     *(*LAUNCHES["sglang"].flags, *LAUNCHES["sglang"].on_cpu),
     *("--random-seed", "0", "--sleep-on-idle", "--max-running-requests", str(PLACES), "--context-length", "512"),
@@ -72,6 +73,11 @@ class Ask:
     def prompts(self, name: str, count: int = 8, low: int = 2, high: int = 115) -> list[list[int]]:
         rng = self.random(name)
         return [[rng.randrange(low, high) for _ in range(rng.choice([3, 9, 17, 40, 75]))] for _ in range(count)]
+
+    def unlike_prompts(self, name: str, count: int = 8) -> list[list[int]]:
+        """As `prompts`; no two begin with the same token."""
+        firsts = self.random(f"{name}/first").sample(range(2, 115), count)
+        return [[first, *prompt[1:]] for first, prompt in zip(firsts, self.prompts(name, count), strict=True)]
 
     @staticmethod
     def greedy(settings: dict[str, Any] | None, **changes: Any) -> dict[str, Any]:
@@ -147,13 +153,20 @@ class Server(Served):
         return json.loads(text)
 
     def generate_at_once(self, prompts: list[Any], params: list[Any], **fields: Any) -> Any:
-        """As `generate`, for a batch whose requests enter the same prefill and the same steps, on any machine.
+        """As `generate`, for a batch whose requests enter the same prefill and the same steps, on any machine and
+        whatever was asked before.
 
         The scheduler takes what has come when it looks, so the requests of one body may start in two batches, and what
         a row sums up depends on how many rows are beside it. Here they wait until the last has come, behind plain
-        requests that take every place and are then aborted.
+        requests that take every place and are then aborted. No prompt begins as another text that is cached, those
+        ahead and its neighbours among them: when a chunk of it is cached, it takes the keys and values of the other's
+        first tokens, which another batch summed up.
         """
-        ahead = [[2 + index] * 3 for index in range(PLACES)]
+        self.flush()
+        ahead = [[AHEAD + index] * 3 for index in range(PLACES)]
+        firsts = {prompt[0] for prompt in prompts}
+        assert len(firsts) == len(prompts), "first tokens must differ"
+        assert max(firsts) < AHEAD
         taken = {"sampling_params": {"temperature": 0, "max_new_tokens": 500, "ignore_eos": True}}
         # They leave in one step: an abort is of all requests whose id begins as it says, if there is one of that id.
         rids = ["ahead", *(f"ahead-{number}" for number in range(1, PLACES))]
