@@ -62,7 +62,8 @@ def executor(
 def judged(host: Executor, cases: Cases, served: Sequence[Request], model: Path) -> None:
     found = judge(Reference(model), cases, [Output(request.generated, "length") for request in served])
     assert found.agrees, str(found)
-    assert min(host.graph_steps, host.eager_steps) > 3, "the order that is drawn decides how many of each there are"
+    assert host.graph_steps > 3  # of 20,000 drawn orders with preemptions the fewest were 6
+    assert host.eager_steps > 5
 
 
 @pytest.mark.parametrize("replay_tokens", [0, 96], ids=["never preempted", "preempted"])
